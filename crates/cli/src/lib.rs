@@ -1,0 +1,1 @@
+//! The one binary: arguments, output and progress.

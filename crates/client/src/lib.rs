@@ -1,0 +1,1 @@
+//! The SDK for backend services, intake, reviewers, recipients and auditors.

@@ -1,0 +1,1 @@
+//! Raft groups on shared connections: openraft glue, group hosting, linearizable reads.

@@ -1,0 +1,1 @@
+//! Canonical encoding, domain tags, and every signed or hashed object with its verification.

@@ -1,0 +1,1 @@
+//! The services: vault, approver and edge; HTTP, metrics and health.

@@ -1,0 +1,1 @@
+//! Write-ahead log, record store, snapshots and the disk trait.

@@ -1,0 +1,1 @@
+//! The construction: sessions, ratchet, sealing, a member's values and opening.

@@ -1,0 +1,1 @@
+//! Mutual TLS, peer identity and role, the authorisation matrix, frames and deadlines.

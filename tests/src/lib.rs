@@ -1,0 +1,1 @@
+//! The library shared by the stories.
