@@ -1,1 +1,27 @@
-//! Canonical encoding, domain tags, and every signed or hashed object with its verification.
+//! The canonical encoding, the domain tags, and every object that is signed or hashed, each with its
+//! verification. Follows docs/cryptography.md sections 3 to 8.
+//!
+//! Not here: sealing and opening (`bailiwick-threshold`), the log (`bailiwick-tlog`), and messages
+//! between processes (`bailiwick-api`, which carry these objects as canonical bytes).
+
+pub mod acknowledgement;
+pub mod approval;
+pub mod block;
+pub mod certificate;
+pub mod encoding;
+pub mod header;
+pub mod keys;
+pub mod label;
+pub mod leaf;
+pub mod record;
+pub mod release;
+pub mod request;
+pub mod selection;
+pub mod tags;
+
+pub use encoding::{Canonical, DecodeError, Decoder, Encoder};
+pub use keys::{EncapsulationKey, IdentityKey, Signature, SigningKey};
+pub use tags::{HashTag, HpkeTag, MacTag, SignatureTag, hash, mac, sha256};
+
+/// The one suite so far: HMAC-SHA256, AES-256-GCM, HPKE with X-Wing, Ed25519.
+pub const SUITE: u8 = 1;

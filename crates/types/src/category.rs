@@ -37,8 +37,8 @@ impl Category {
     /// length says nothing but its category.
     pub fn padded_length(self) -> usize {
         match self {
-            Self::Phone => 48,
-            Self::Ip => 64,
+            Self::Phone => 32,
+            Self::Ip => 48,
         }
     }
 

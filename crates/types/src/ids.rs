@@ -42,8 +42,10 @@ impl fmt::Display for GroupId {
 macro_rules! byte_id {
     ($(#[$doc:meta])* $name:ident, $length:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(pub [u8; $length]);
+
+        $crate::hex_serde!($name, $length);
 
         impl $name {
             /// Length in bytes.
@@ -78,6 +80,26 @@ macro_rules! byte_id {
 }
 
 byte_id! {
+    /// A key certificate: `H("cert", body)`, without its signatures.
+    CertificateId, 32
+}
+byte_id! {
+    /// A key period of a certificate: `H("period", certid, d)` (`kid`).
+    KeyId, 32
+}
+byte_id! {
+    /// A session: `H("sid", header body, all parts in order)` (`sid`).
+    SessionId, 32
+}
+byte_id! {
+    /// A disclosure request: `H("req", request)` (`rd`).
+    RequestId, 32
+}
+byte_id! {
+    /// A frozen selection: `H("selection", rd, count, root)`.
+    SelectionId, 32
+}
+byte_id! {
     /// Identifies the cluster: 16 random bytes drawn when it is initialised.
     ClusterId, 16
 }
@@ -87,9 +109,10 @@ byte_id! {
     RecordId, 16
 }
 byte_id! {
-    /// A subject's pseudonym: HMAC-SHA256 of the account id under the jurisdiction's pseudonym key.
-    /// Vault nodes hold it but not the key.
-    SubjectPseudonym, 32
+    /// A subject's pseudonym: the first 16 bytes of HMAC-SHA256 of the account id under the
+    /// jurisdiction's pseudonym key. Vault nodes hold it but not the key. Among 10^9 subjects two
+    /// share one with probability under 10^-20.
+    SubjectPseudonym, 16
 }
 byte_id! {
     /// A session's nonce: 16 random bytes drawn by the edge.

@@ -20,7 +20,8 @@ pub use committee::{Role, Slot, SlotMask, Threshold};
 pub use digest::Digest;
 pub use identity::{Identity, PeerRole};
 pub use ids::{
-    ClusterId, CommandKey, GroupId, Name, NodeId, RecordId, SessionNonce, SubjectPseudonym,
+    CertificateId, ClusterId, CommandKey, GroupId, KeyId, Name, NodeId, RecordId, RequestId,
+    SelectionId, SessionId, SessionNonce, SubjectPseudonym,
 };
 pub use jurisdiction::{Jurisdiction, Region, ShardId};
 pub use time::{Minute, Timestamp};

@@ -1,0 +1,321 @@
+//! The transparency log's leaves. A public leaf is two salted commitments; what is behind them opens
+//! to its roles at once, to the public when the gag ends (docs/cryptography.md section 13).
+//!
+//! ```text
+//! leaf       = E(report commitment, private commitment)
+//! commitment = H("commit", salt, content)
+//! salt       = H("salt", command salt, leaf's number within the command, "report" or "private")
+//! ```
+
+use bailiwick_types::limits::TEXT_BYTES;
+use bailiwick_types::{CertificateId, Digest, Name, RequestId, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::approval::{Approval, RefusalCode};
+use crate::canonical_serde;
+use crate::encoding::{Canonical, DecodeError, Decoder, Encoder};
+use crate::release::ReleaseIntent;
+use crate::selection::Selection;
+use crate::tags::{HashTag, hash};
+
+/// What happened: the private content of a leaf.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeafContent {
+    /// The log begins: names its origin.
+    Genesis {
+        /// The log's origin line.
+        origin: String,
+    },
+    /// An identity was enrolled in, or removed from, the jurisdiction.
+    Enrolment {
+        /// `H` of the enrolment's canonical form.
+        digest: Digest,
+    },
+    /// A key certificate became valid.
+    Certificate {
+        /// The certificate.
+        certificate: CertificateId,
+    },
+    /// A request was accepted.
+    Request {
+        /// The request.
+        request: RequestId,
+    },
+    /// The request's selection was frozen.
+    Selection(Selection),
+    /// A reviewer decided.
+    Decision(Box<Approval>),
+    /// A member is about to release.
+    Release(ReleaseIntent),
+    /// The request was refused.
+    Refusal {
+        /// The request.
+        request: RequestId,
+        /// Why.
+        code: RefusalCode,
+    },
+    /// The request was recalled or withdrawn: nothing more is released for it.
+    Recall {
+        /// The request.
+        request: RequestId,
+        /// Why, in a person's words.
+        reason: String,
+        /// Who.
+        by: Name,
+    },
+    /// The recipient acknowledged what it received.
+    Delivery {
+        /// The request.
+        request: RequestId,
+        /// How many records it opened.
+        count: u32,
+    },
+    /// Nothing is released in this jurisdiction until it is unfrozen.
+    Freeze {
+        /// Why.
+        reason: String,
+        /// Who.
+        by: Name,
+    },
+    /// The freeze is over.
+    Unfreeze {
+        /// Who.
+        by: Name,
+    },
+}
+
+impl LeafContent {
+    /// The content's kind, as one word.
+    pub fn kind(&self) -> LeafKind {
+        match self {
+            Self::Genesis { .. } => LeafKind::Genesis,
+            Self::Enrolment { .. } => LeafKind::Enrolment,
+            Self::Certificate { .. } => LeafKind::Certificate,
+            Self::Request { .. } => LeafKind::Request,
+            Self::Selection(_) => LeafKind::Selection,
+            Self::Decision(_) => LeafKind::Decision,
+            Self::Release(_) => LeafKind::Release,
+            Self::Refusal { .. } => LeafKind::Refusal,
+            Self::Recall { .. } => LeafKind::Recall,
+            Self::Delivery { .. } => LeafKind::Delivery,
+            Self::Freeze { .. } => LeafKind::Freeze,
+            Self::Unfreeze { .. } => LeafKind::Unfreeze,
+        }
+    }
+
+    /// The request that the leaf is about, if it is about one.
+    pub fn request(&self) -> Option<RequestId> {
+        match self {
+            Self::Request { request }
+            | Self::Refusal { request, .. }
+            | Self::Recall { request, .. }
+            | Self::Delivery { request, .. } => Some(*request),
+            Self::Selection(selection) => Some(selection.request),
+            Self::Decision(approval) => Some(approval.statement.request),
+            Self::Release(intent) => Some(intent.request),
+            Self::Genesis { .. }
+            | Self::Enrolment { .. }
+            | Self::Certificate { .. }
+            | Self::Freeze { .. }
+            | Self::Unfreeze { .. } => None,
+        }
+    }
+}
+
+/// A leaf's kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[repr(u8)]
+#[allow(
+    missing_docs,
+    reason = "each is the kind of the LeafContent variant of the same name"
+)]
+pub enum LeafKind {
+    Genesis = 1,
+    Enrolment = 2,
+    Certificate = 3,
+    Request = 4,
+    Selection = 5,
+    Decision = 6,
+    Release = 7,
+    Refusal = 8,
+    Recall = 9,
+    Delivery = 10,
+    Freeze = 11,
+    Unfreeze = 12,
+}
+
+impl LeafKind {
+    /// The kind's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Genesis => "genesis",
+            Self::Enrolment => "enrolment",
+            Self::Certificate => "certificate",
+            Self::Request => "request",
+            Self::Selection => "selection",
+            Self::Decision => "decision",
+            Self::Release => "release",
+            Self::Refusal => "refusal",
+            Self::Recall => "recall",
+            Self::Delivery => "delivery",
+            Self::Freeze => "freeze",
+            Self::Unfreeze => "unfreeze",
+        }
+    }
+}
+
+impl Canonical for LeafContent {
+    fn encode(&self, encoder: &mut Encoder) {
+        encoder.u8(self.kind() as u8);
+        match self {
+            Self::Genesis { origin } => encoder.text(origin),
+            Self::Enrolment { digest } => encoder.digest(digest),
+            Self::Certificate { certificate } => encoder.bytes(&certificate.0),
+            Self::Request { request } => encoder.bytes(&request.0),
+            Self::Selection(selection) => encoder.list(|e| selection.encode(e)),
+            Self::Decision(approval) => encoder.list(|e| approval.encode(e)),
+            Self::Release(intent) => encoder.list(|e| intent.encode(e)),
+            Self::Refusal { request, code } => encoder.bytes(&request.0).u8(*code as u8),
+            Self::Recall {
+                request,
+                reason,
+                by,
+            } => encoder.bytes(&request.0).text(reason).text(by.as_str()),
+            Self::Delivery { request, count } => encoder.bytes(&request.0).u32(*count),
+            Self::Freeze { reason, by } => encoder.text(reason).text(by.as_str()),
+            Self::Unfreeze { by } => encoder.text(by.as_str()),
+        };
+    }
+
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        let kind = decoder.u8("leaf.kind")?;
+        let request = |decoder: &mut Decoder<'_>| decoder.array("leaf.request").map(RequestId);
+        Ok(match kind {
+            1 => Self::Genesis {
+                origin: decoder.text("leaf.origin", TEXT_BYTES)?,
+            },
+            2 => Self::Enrolment {
+                digest: decoder.digest("leaf.digest")?,
+            },
+            3 => Self::Certificate {
+                certificate: CertificateId(decoder.array("leaf.certificate")?),
+            },
+            4 => Self::Request {
+                request: request(decoder)?,
+            },
+            5 => Self::Selection(Selection::from_bytes(decoder.bytes("leaf.selection")?)?),
+            6 => Self::Decision(Box::new(Approval::from_bytes(
+                decoder.bytes("leaf.approval")?,
+            )?)),
+            7 => Self::Release(ReleaseIntent::from_bytes(decoder.bytes("leaf.release")?)?),
+            8 => {
+                let request = request(decoder)?;
+                let code = decoder.u8("leaf.code")?;
+                let known = RefusalCode::ALL
+                    .into_iter()
+                    .find(|known| *known as u8 == code);
+                let code = known.ok_or(DecodeError::value("leaf.code", "unknown refusal code"))?;
+                Self::Refusal { request, code }
+            }
+            9 => Self::Recall {
+                request: request(decoder)?,
+                reason: decoder.text("leaf.reason", TEXT_BYTES)?,
+                by: decoder.parse("leaf.by")?,
+            },
+            10 => Self::Delivery {
+                request: request(decoder)?,
+                count: decoder.u32("leaf.count")?,
+            },
+            11 => Self::Freeze {
+                reason: decoder.text("leaf.reason", TEXT_BYTES)?,
+                by: decoder.parse("leaf.by")?,
+            },
+            12 => Self::Unfreeze {
+                by: decoder.parse("leaf.by")?,
+            },
+            _ => return Err(DecodeError::value("leaf.kind", "unknown kind")),
+        })
+    }
+}
+
+/// A leaf with what is behind its commitments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenedLeaf {
+    /// When the shard logged it, by log time.
+    pub logged_at: Timestamp,
+    /// What happened.
+    pub content: LeafContent,
+    /// The salt of the report commitment.
+    pub report_salt: Digest,
+    /// The salt of the private commitment.
+    pub private_salt: Digest,
+}
+
+impl OpenedLeaf {
+    /// A leaf with salts derived from its command's salt and its number within the command.
+    pub fn new(
+        logged_at: Timestamp,
+        content: LeafContent,
+        command_salt: &[u8; 32],
+        number: u32,
+    ) -> Self {
+        let salt = |which: &str| {
+            hash(HashTag::Salt, |e| {
+                e.bytes(command_salt).u32(number).text(which);
+            })
+        };
+        Self {
+            logged_at,
+            content,
+            report_salt: salt("report"),
+            private_salt: salt("private"),
+        }
+    }
+
+    /// The leaf's data as it enters the log: `E(report commitment, private commitment)`.
+    pub fn data(&self) -> Vec<u8> {
+        let report = hash(HashTag::Commitment, |e| {
+            e.digest(&self.report_salt).list(|e| self.report_tuple(e));
+        });
+        let private = hash(HashTag::Commitment, |e| {
+            e.digest(&self.private_salt)
+                .u64(self.logged_at.0)
+                .list(|e| self.content.encode(e));
+        });
+        let mut encoder = Encoder::new();
+        encoder.digest(&report).digest(&private);
+        encoder.finish()
+    }
+
+    /// What the quarterly report may count: the kind, the day, and a refusal's code.
+    fn report_tuple(&self, encoder: &mut Encoder) {
+        let code = match &self.content {
+            LeafContent::Refusal { code, .. } => *code as u8,
+            _ => 0,
+        };
+        let day = (self.logged_at.seconds() / 86_400) as u32;
+        encoder.u8(self.content.kind() as u8).u32(day).u8(code);
+    }
+}
+
+impl Canonical for OpenedLeaf {
+    fn encode(&self, encoder: &mut Encoder) {
+        encoder
+            .u64(self.logged_at.0)
+            .list(|e| self.content.encode(e))
+            .digest(&self.report_salt)
+            .digest(&self.private_salt);
+    }
+
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        Ok(Self {
+            logged_at: Timestamp(decoder.u64("leaf.logged_at")?),
+            content: LeafContent::from_bytes(decoder.bytes("leaf.content")?)?,
+            report_salt: decoder.digest("leaf.report_salt")?,
+            private_salt: decoder.digest("leaf.private_salt")?,
+        })
+    }
+}
+
+canonical_serde!(OpenedLeaf);
