@@ -1,1 +1,21 @@
 //! Write-ahead log, record store, snapshots and the disk trait.
+//!
+//! - [`disk`]: the one way to a disk, and [`OsDisk`]; [`SimulatedDisk`] loses what was not synced.
+//! - [`wal`]: one log per node, shared by all its Raft groups; one `fdatasync` per drained batch.
+//! - [`record_store`]: what applied commands made, in one redb file per group.
+//! - [`snapshot`]: all rows of a record store in one checked file.
+//!
+//! This crate knows nothing of Raft, keys or records: payloads are bytes. It follows
+//! docs/architecture.md, "Building blocks" and "Traps that others fell into".
+
+pub mod disk;
+pub mod record_store;
+pub mod simulated_disk;
+pub mod snapshot;
+pub mod wal;
+
+pub use disk::{Disk, DiskFile, OsDisk};
+pub use record_store::{RecordStore, RecordStoreOptions, StoreView};
+pub use simulated_disk::SimulatedDisk;
+pub use snapshot::{SnapshotError, SnapshotInfo, SnapshotReader, SnapshotReceiver, write_snapshot};
+pub use wal::{Done, GroupLog, GroupState, LogRecord, Wal, WalError, WalOptions, WalStatistics};
