@@ -486,8 +486,18 @@ pub struct TrustedMember {
     pub organisation: Name,
     /// Its identity key.
     pub identity: IdentityKey,
-    /// Its reviewers' keys; a certificate may name no others.
-    pub reviewers: Vec<IdentityKey>,
+    /// The reviewers who decide for it; a certificate may name no other keys.
+    pub reviewers: Vec<TrustedReviewer>,
+}
+
+/// A person who decides, and the key on that person's own device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrustedReviewer {
+    /// The person's immutable id, as in its certificate name.
+    pub person: Name,
+    /// The person's key.
+    pub key: IdentityKey,
 }
 
 impl TrustedCommittee {
@@ -535,6 +545,16 @@ pub struct TrustRoster {
 }
 
 impl TrustRoster {
+    /// The person behind a reviewer's key at a slot, if the trust file names one.
+    pub fn reviewer(&self, role: Role, slot: Slot, key: &IdentityKey) -> Option<&Name> {
+        let member = self.committee(role).member(slot)?;
+        member
+            .reviewers
+            .iter()
+            .find(|reviewer| reviewer.key == *key)
+            .map(|r| &r.person)
+    }
+
     /// A role's committee.
     pub fn committee(&self, role: Role) -> &TrustedCommittee {
         match role {
