@@ -521,7 +521,7 @@ impl TrustedCommittee {
                     && member
                         .reviewers
                         .iter()
-                        .all(|key| trusted.reviewers.contains(key))
+                        .all(|key| trusted.reviewers.iter().any(|known| known.key == *key))
             });
             if !trusted {
                 return Err(CertificateError::NotTrusted {
