@@ -266,4 +266,4 @@ impl Canonical for Approval {
     }
 }
 
-canonical_serde!(Approval);
+canonical_serde!(Approval, RosterReference);

@@ -627,4 +627,4 @@ pub enum CertificateError {
     },
 }
 
-canonical_serde!(KeyCertificate, CertificateBody, Member);
+canonical_serde!(KeyCertificate, CertificateBody, Member, MemberSignature);

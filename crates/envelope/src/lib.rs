@@ -13,6 +13,7 @@ pub mod header;
 pub mod keys;
 pub mod label;
 pub mod leaf;
+pub mod offer;
 pub mod record;
 pub mod release;
 pub mod request;
