@@ -2,7 +2,7 @@
 
 use bailiwick_envelope::{EncapsulationKey, IdentityKey};
 use bailiwick_types::{
-    ClusterId, Digest, GroupId, Jurisdiction, Name, NodeId, Region, ShardId, Timestamp,
+    ClusterId, CommandKey, Digest, GroupId, Jurisdiction, Name, NodeId, Region, ShardId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +77,8 @@ pub struct Initialise {
 /// `Operation::CreateJurisdiction`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreateJurisdiction {
+    /// Makes a retry the same command.
+    pub key: CommandKey,
     /// The jurisdiction.
     pub jurisdiction: Jurisdiction,
     /// Regions whose nodes may hold its records; empty allows none.
@@ -92,6 +94,8 @@ pub struct CreateJurisdiction {
 /// `Operation::Enrol`: who may act in a jurisdiction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Enrol {
+    /// Makes a retry the same command.
+    pub key: CommandKey,
     /// The shard.
     pub shard: ShardId,
     /// Who.
@@ -127,6 +131,8 @@ pub enum Enrolment {
 /// `Operation::Revoke`: the enrolment of this identity ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revoke {
+    /// Makes a retry the same command.
+    pub key: CommandKey,
     /// The shard.
     pub shard: ShardId,
     /// Which kind of identity.
@@ -150,6 +156,8 @@ pub enum EnrolmentKind {
 /// `Operation::ChangePolicy`: the digest of the policy that new requests must pin.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangePolicy {
+    /// Makes a retry the same command.
+    pub key: CommandKey,
     /// The shard.
     pub shard: ShardId,
     /// Digest of the policy file.

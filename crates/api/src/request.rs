@@ -4,7 +4,7 @@ use bailiwick_envelope::approval::{Approval, RefusalCode, RosterReference};
 use bailiwick_envelope::request::DisclosureRequest;
 use bailiwick_envelope::selection::Selection;
 use bailiwick_types::{
-    Category, Jurisdiction, Minute, Name, RecordId, RequestId, Role, ShardId, Slot,
+    Category, CommandKey, Jurisdiction, Minute, Name, RecordId, RequestId, Role, ShardId, Slot,
     SubjectPseudonym, Timestamp,
 };
 use bytes::Bytes;
@@ -33,6 +33,8 @@ pub struct Decide {
 /// `Operation::RecallRequest`; answers [`RequestView`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RecallRequest {
+    /// Makes a retry the same command.
+    pub key: CommandKey,
     /// The home shard.
     pub shard: ShardId,
     /// The request.
@@ -44,6 +46,8 @@ pub struct RecallRequest {
 /// `Operation::Freeze`; answers [`crate::cluster::Accepted`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Freeze {
+    /// Makes a retry the same command.
+    pub key: CommandKey,
     /// The home shard.
     pub shard: ShardId,
     /// Whether to freeze or to unfreeze.

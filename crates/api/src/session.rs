@@ -6,7 +6,7 @@ use bailiwick_envelope::certificate::{CertificateBody, KeyCertificate, MemberSig
 use bailiwick_envelope::header::SessionHeader;
 use bailiwick_envelope::offer::KeyOffer;
 use bailiwick_types::{
-    CertificateId, Digest, Name, Role, SessionId, ShardId, Slot, Threshold, Timestamp,
+    CertificateId, CommandKey, Digest, Name, Role, SessionId, ShardId, Slot, Threshold, Timestamp,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -97,6 +97,8 @@ pub struct PlannedMember {
 /// `Operation::CallForKeys`; answers [`CallForKeysReply`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallForKeys {
+    /// Makes a retry the same command.
+    pub key: CommandKey,
     /// The home shard.
     pub shard: ShardId,
     /// The workflow committee.
