@@ -1,8 +1,10 @@
 //! Verification of inclusion and consistency proofs, without any store.
 //!
 //! Follows RFC 9162 sections 2.1.3.2 and 2.1.4.2, whose trees are those of
-//! RFC 6962. A proof is only as good as the root it is checked against: the
-//! caller takes that from a checkpoint it has verified.
+//! RFC 6962. A proof is only as good as the size and root it is checked
+//! against: the caller takes both from one checkpoint that it has verified. A
+//! root alone does not fix the size, for proofs in trees of different sizes
+//! can have the same shape.
 
 use thiserror::Error;
 
