@@ -1,1 +1,19 @@
-//! Raft groups on shared connections: openraft glue, group hosting, linearizable reads.
+//! Raft groups on shared connections: one group per jurisdiction partition, and the directory's.
+//!
+//! [`Host`] runs all groups of one node: it proposes, reads linearizably, hands leadership over,
+//! changes members and serves the Raft operations of other nodes. What a command means is the
+//! business of the [`StateMachine`]s of `bailiwick-shard`; what bytes are on disk is
+//! `bailiwick-storage`'s. openraft's types stay inside this crate. Follows docs/architecture.md,
+//! "Raft groups", "Traps that others fell into" and "Time".
+
+mod error;
+mod group;
+mod host;
+mod machine;
+mod options;
+
+pub use error::{AdministerError, HostError, ProposeError, ReadError};
+pub use group::{GroupKind, GroupSpec, GroupStatus, Lag, Leader, PeerAddress};
+pub use host::Host;
+pub use machine::StateMachine;
+pub use options::{Clock, HostOptions, RaftTimings, SystemClock};
