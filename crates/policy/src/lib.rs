@@ -1,1 +1,21 @@
-//! A jurisdiction's policy and the rules of a lawful request, as pure functions.
+//! A jurisdiction's policy and the rules of a lawful request, as pure functions
+//! (docs/legal-process.md).
+//!
+//! [`Policy::parse`] reads one TOML file for one jurisdiction and version; [`evaluate`] applies every
+//! enabled rule to typed facts and keeps each outcome with its evidence. What is absent denies: no
+//! rules, no quorum, an empty allow-list.
+//!
+//! Not here: legal advice (the shipped policies are illustrative), signatures and logs (the facts
+//! carry what others verified), and the states of a request (`bailiwick-shard`).
+
+pub mod evaluation;
+pub mod facts;
+pub mod policy;
+pub mod rule;
+
+mod rules;
+
+pub use evaluation::{Evaluation, Finding, evaluate};
+pub use facts::{DecisionFact, InclusionFact, PolicyPins, RecipientFact, RequestFacts, Stage};
+pub use policy::{Limits, Policy, PolicyError, Quorum, Reach};
+pub use rule::{Outcome, RuleId};

@@ -1,0 +1,291 @@
+//! A policy file: one TOML file per jurisdiction and version. Unknown keys, unknown rules and
+//! quorums below two are refused; an absent list allows nobody.
+//!
+//! ```text
+//! jurisdiction = "FR"
+//! version = 1
+//! in_force = "2026-01-01T00:00:00Z"
+//! illustrative = "not legal advice"
+//! sources = ["..."]
+//! rules = ["R14", "R15", "R16", "R17", "R26", "R28", "R29", "R30"]
+//! kinds = ["phone", "ip"]
+//! [quorum]   workflow = 2              legal-review = 2
+//! [limits]   max_subjects = 5          max_window_minutes = 525600     max_records = 10000
+//! [reach]    forums = ["FR"]           authorities = ["tribunal-paris"]
+//! ```
+//! digest = H("policy", the file's bytes)
+
+use std::collections::BTreeSet;
+
+use bailiwick_envelope::{HashTag, hash};
+use bailiwick_types::limits::{SCOPE_LINES, SELECTION_RECORDS, TEXT_BYTES};
+use bailiwick_types::{Category, Digest, Jurisdiction, Name, Role, Slot, Timestamp};
+use serde::Deserialize;
+
+use crate::rule::RuleId;
+
+/// Longest policy file in bytes: 256 authorities of 64 characters, sources, and slack.
+pub const POLICY_BYTES: usize = 64 * 1024;
+
+/// How many members of each role must decide to approve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Quorum {
+    /// Of the workflow role; 2 to 7.
+    pub workflow: u8,
+    /// Of the legal-review role; 2 to 7.
+    pub legal_review: u8,
+}
+
+impl Quorum {
+    /// The quorum of a role.
+    pub fn of(&self, role: Role) -> u8 {
+        match role {
+            Role::Workflow => self.workflow,
+            Role::LegalReview => self.legal_review,
+        }
+    }
+
+    /// Whether both roles need at least two: a quorum of 0 or 1 is never one.
+    pub fn is_quorum(&self) -> bool {
+        let bounds = 2..=Slot::LIMIT;
+        bounds.contains(&self.workflow) && bounds.contains(&self.legal_review)
+    }
+}
+
+/// Upper bounds on what one request may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Most distinct subjects.
+    pub max_subjects: u32,
+    /// Longest window of one scope line, in minutes.
+    pub max_window_minutes: u32,
+    /// Most records that one request may disclose.
+    pub max_records: u32,
+    /// A longer IP window under the purpose `identify` needs a human: it is a history. Absent:
+    /// only the window's maximum bounds it.
+    pub max_identify_minutes: Option<u32>,
+}
+
+/// Who may ask. Empty means nobody.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reach {
+    /// Forums whose orders reach this custody jurisdiction directly.
+    pub forums: BTreeSet<Jurisdiction>,
+    /// Authorities that may ask.
+    pub authorities: BTreeSet<Name>,
+}
+
+/// One jurisdiction's policy. Only [`Policy::parse`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    jurisdiction: Jurisdiction,
+    version: u32,
+    in_force: Timestamp,
+    illustrative: Option<String>,
+    sources: Vec<String>,
+    rules: BTreeSet<RuleId>,
+    kinds: BTreeSet<Category>,
+    quorum: Quorum,
+    limits: Limits,
+    reach: Reach,
+    digest: Digest,
+}
+
+/// The file as TOML states it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PolicyFile {
+    jurisdiction: Jurisdiction,
+    version: u32,
+    in_force: String,
+    illustrative: Option<String>,
+    sources: Vec<String>,
+    rules: Vec<String>,
+    kinds: BTreeSet<Category>,
+    quorum: Quorum,
+    limits: Limits,
+    reach: Reach,
+}
+
+/// Why a text is no policy: the author's fault.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// Longer than [`POLICY_BYTES`].
+    #[error("policy: {0} bytes are more than a policy file may have")]
+    TooLong(usize),
+    /// Not TOML, or a field is missing, unknown or of the wrong type.
+    #[error("policy: {0}")]
+    Form(String),
+    /// A field's value is not allowed.
+    #[error("policy field {field}: {reason}")]
+    Field {
+        /// The field.
+        field: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+impl Policy {
+    /// Parses a policy file.
+    ///
+    /// # Errors
+    /// [`PolicyError`] names the field and the reason.
+    pub fn parse(text: &str) -> Result<Self, PolicyError> {
+        if text.len() > POLICY_BYTES {
+            return Err(PolicyError::TooLong(text.len()));
+        }
+        let file: PolicyFile = toml::from_str(text).map_err(|e| PolicyError::Form(one_line(&e)))?;
+        let in_force = Timestamp::parse_rfc3339(&file.in_force)
+            .map_err(|error| field("in_force", error.to_string()))?;
+        check_texts(&file)?;
+        if !file.quorum.is_quorum() {
+            return Err(field("quorum", "each role needs 2 to 7"));
+        }
+        check_limits(&file.limits)?;
+        Ok(Self {
+            jurisdiction: file.jurisdiction,
+            version: file.version,
+            in_force,
+            illustrative: file.illustrative,
+            sources: file.sources,
+            rules: parse_rules(&file.rules)?,
+            kinds: file.kinds,
+            quorum: file.quorum,
+            limits: file.limits,
+            reach: file.reach,
+            digest: policy_digest(text),
+        })
+    }
+
+    /// The jurisdiction whose policy this is.
+    pub fn jurisdiction(&self) -> Jurisdiction {
+        self.jurisdiction
+    }
+
+    /// The version, from 1.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// First instant of validity.
+    pub fn in_force(&self) -> Timestamp {
+        self.in_force
+    }
+
+    /// The notice that the policy only illustrates, where it carries one.
+    pub fn illustrative(&self) -> Option<&str> {
+        self.illustrative.as_deref()
+    }
+
+    /// Where the policy's rules come from.
+    pub fn sources(&self) -> &[String] {
+        &self.sources
+    }
+
+    /// The enabled rules. None: nothing is permitted.
+    pub fn rules(&self) -> &BTreeSet<RuleId> {
+        &self.rules
+    }
+
+    /// The kinds that may be asked. None: nothing may.
+    pub fn kinds(&self) -> &BTreeSet<Category> {
+        &self.kinds
+    }
+
+    /// The quorum.
+    pub fn quorum(&self) -> Quorum {
+        self.quorum
+    }
+
+    /// The limits.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Who may ask.
+    pub fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
+    /// `H("policy", the file's bytes as read)`.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// A copy with another quorum and other rules, to show that evaluation denies by itself what
+    /// [`Policy::parse`] refuses.
+    #[cfg(test)]
+    pub(crate) fn with(&self, quorum: Quorum, rules: &[RuleId]) -> Self {
+        Self {
+            quorum,
+            rules: rules.iter().copied().collect(),
+            ..self.clone()
+        }
+    }
+}
+
+/// `H("policy", bytes)` of a file's bytes.
+pub fn policy_digest(text: &str) -> Digest {
+    hash(HashTag::Policy, |e| {
+        e.bytes(text.as_bytes());
+    })
+}
+
+fn check_texts(file: &PolicyFile) -> Result<(), PolicyError> {
+    if file.version == 0 {
+        return Err(field("version", "versions begin at 1"));
+    }
+    let long = |text: &String| text.trim().is_empty() || text.len() > TEXT_BYTES;
+    if file.illustrative.as_ref().is_some_and(long) {
+        return Err(field("illustrative", "empty or too long"));
+    }
+    if file.sources.iter().any(long) {
+        return Err(field("sources", "one is empty or too long"));
+    }
+    Ok(())
+}
+
+fn check_limits(limits: &Limits) -> Result<(), PolicyError> {
+    let lines = SCOPE_LINES as u32;
+    if limits.max_subjects == 0 || limits.max_subjects > lines {
+        return Err(field("limits.max_subjects", format!("not 1 to {lines}")));
+    }
+    if limits.max_window_minutes == 0 {
+        return Err(field(
+            "limits.max_window_minutes",
+            "a window needs a minute",
+        ));
+    }
+    if limits.max_records == 0 || limits.max_records > SELECTION_RECORDS {
+        let reason = format!("not 1 to {SELECTION_RECORDS}");
+        return Err(field("limits.max_records", reason));
+    }
+    Ok(())
+}
+
+fn parse_rules(texts: &[String]) -> Result<BTreeSet<RuleId>, PolicyError> {
+    let mut rules = BTreeSet::new();
+    for text in texts {
+        let rule: RuleId = text
+            .parse()
+            .map_err(|error| field("rules", format!("{text:?} is {error}")))?;
+        if !rules.insert(rule) {
+            return Err(field("rules", format!("{rule} is listed twice")));
+        }
+    }
+    Ok(rules)
+}
+
+fn field(field: &'static str, reason: impl Into<String>) -> PolicyError {
+    let reason = reason.into();
+    PolicyError::Field { field, reason }
+}
+
+/// The parser's message names the field; its drawing of the line is dropped.
+fn one_line(error: &toml::de::Error) -> String {
+    error.message().replace('\n', " ")
+}
