@@ -13,8 +13,10 @@ pub mod pseudonym;
 pub mod session;
 
 mod keys;
+mod merkle;
 mod prf;
 mod sealing;
+mod subsets;
 
 pub use hpke::{DecapsulationKey, OpenError, SealToError};
 pub use member::{MemberPart, PartError, acknowledge, open_part};

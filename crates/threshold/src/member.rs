@@ -5,14 +5,19 @@
 
 use std::fmt;
 
-use bailiwick_envelope::SigningKey;
 use bailiwick_envelope::acknowledgement::{SessionAcknowledgement, Verdict};
 use bailiwick_envelope::certificate::VerifiedCertificate;
-use bailiwick_envelope::header::VerifiedHeader;
+use bailiwick_envelope::header::{HeaderBody, VerifiedHeader};
 use bailiwick_envelope::release::RecordValues;
-use bailiwick_types::{Digest, Role, SessionId, Slot};
+use bailiwick_envelope::{Decoder, MacTag, SigningKey};
+use bailiwick_types::{Digest, Role, SessionId, Slot, SlotMask};
+use subtle::{Choice, ConstantTimeEq};
+use zeroize::Zeroizing;
 
-use crate::hpke::DecapsulationKey;
+use crate::hpke::{self, DecapsulationKey};
+use crate::keys::{Chain, SessionKey, context};
+use crate::prf::Prf;
+use crate::session::part_info;
 
 /// The part does not open, or a commitment does not hold. Which of them is not said: what a member
 /// answers to a chosen header must not be an oracle.
@@ -20,11 +25,21 @@ use crate::hpke::DecapsulationKey;
 #[error("the session part is not usable")]
 pub struct PartError;
 
-/// A member's opened part of a session, every commitment checked.
+/// A member's opened part of a session, every commitment checked. Its keys are zeroed on drop.
 pub struct MemberPart {
     sid: SessionId,
     role: Role,
     slot: Slot,
+    holders: Vec<SlotMask>,
+    /// `ch(0)` of every set that holds the slot, ascending.
+    roots: Vec<Chain>,
+    cursor: Cursor,
+}
+
+/// Where the walk along the ratchet stands: `ch(block)`.
+struct Cursor {
+    block: u16,
+    chains: Vec<Chain>,
 }
 
 impl MemberPart {
@@ -51,8 +66,37 @@ impl MemberPart {
     /// # Security
     /// Callers: only `bailiwick-disclosure`'s release order; a test over the sources holds it.
     pub fn values(&mut self, block: u16, inputs: &[(u32, Digest)]) -> Vec<RecordValues> {
-        let _ = (block, inputs);
-        todo!()
+        let keys = self.block_keys(block);
+        let values_of = |(index, x): &(u32, Digest)| RecordValues {
+            index: *index,
+            values: self
+                .holders
+                .iter()
+                .zip(&keys)
+                .map(|(holders, key)| (*holders, key.mac(MacTag::Value, &x.0)))
+                .collect(),
+        };
+        inputs.iter().map(values_of).collect()
+    }
+
+    fn block_keys(&mut self, block: u16) -> Vec<Prf> {
+        if block < self.cursor.block {
+            self.cursor = Cursor::start(&self.roots);
+        }
+        while self.cursor.block < block {
+            self.cursor.chains.iter_mut().for_each(Chain::advance);
+            self.cursor.block += 1;
+        }
+        self.cursor.chains.iter().map(Chain::block_key).collect()
+    }
+}
+
+impl Cursor {
+    fn start(roots: &[Chain]) -> Self {
+        Self {
+            block: 0,
+            chains: roots.iter().map(Chain::fork).collect(),
+        }
     }
 }
 
@@ -77,8 +121,59 @@ pub fn open_part(
     slot: Slot,
     key: &DecapsulationKey,
 ) -> Result<MemberPart, PartError> {
-    let _ = (header, certificate, role, slot, key);
-    todo!()
+    let body = header.body();
+    let threshold = certificate.body().committee(role).threshold;
+    if certificate.period_of(&body.kid).is_none() || !threshold.has(slot) {
+        return Err(PartError);
+    }
+    let part = header.header().part(role, slot).ok_or(PartError)?;
+    let info = part_info(&body.hash(), role, slot);
+    let plaintext = hpke::open(key, &info, &part.sealed).map_err(|_| PartError)?;
+    let sets = threshold.holder_sets().into_iter();
+    let holders: Vec<SlotMask> = sets.filter(|set| set.contains(slot)).collect();
+    let keys = read_keys(&plaintext, &holders).ok_or(PartError)?;
+    let mut hold = Choice::from(1);
+    let mut roots = Vec::with_capacity(keys.len());
+    for (set, key) in holders.iter().zip(&keys) {
+        let committed = committed_value(body, role, *set).ok_or(PartError)?;
+        let context = context(&body.kid, &body.nonce, Some((role, *set)));
+        hold &= key.commitment(&context).ct_eq(committed);
+        roots.push(key.chain(&context));
+    }
+    if !bool::from(hold) {
+        return Err(PartError);
+    }
+    let cursor = Cursor::start(&roots);
+    Ok(MemberPart {
+        sid: header.sid(),
+        role,
+        slot,
+        holders,
+        roots,
+        cursor,
+    })
+}
+
+/// The keys of `E((A, kap) ..)` when the sets are exactly these in order.
+fn read_keys(plaintext: &[u8], holders: &[SlotMask]) -> Option<Vec<SessionKey>> {
+    let mut decoder = Decoder::new(plaintext);
+    let mut keys = Vec::with_capacity(holders.len());
+    for set in holders {
+        if decoder.u8("part.holders").ok()? != set.0 {
+            return None;
+        }
+        let key = decoder.array("part.key").ok()?;
+        keys.push(SessionKey(Zeroizing::new(key)));
+    }
+    decoder.finish().ok()?;
+    Some(keys)
+}
+
+fn committed_value(body: &HeaderBody, role: Role, holders: SlotMask) -> Option<&[u8; 32]> {
+    let mut commitments = body.commitments.iter();
+    commitments
+        .find(|commitment| commitment.role == role && commitment.holders == holders)
+        .map(|commitment| &commitment.value)
 }
 
 /// A member's signed answer to a header: `ok` when its part opens, else a complaint.

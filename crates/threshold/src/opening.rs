@@ -9,10 +9,13 @@ use bailiwick_envelope::DecodeError;
 use bailiwick_envelope::certificate::VerifiedCertificate;
 use bailiwick_envelope::label::Label;
 use bailiwick_envelope::record::Plaintext;
+use bailiwick_envelope::release::RecordValues;
 use bailiwick_envelope::selection::Selection;
-use bailiwick_types::{Digest, KeyId, RequestId, Role, Slot};
+use bailiwick_types::{Digest, KeyId, RequestId, Role, SelectionId, Slot, SlotMask};
 
 use crate::partial::{SignedPartial, VerifiedPartial};
+use crate::sealing::RHO;
+use crate::subsets::{Search, Side};
 
 /// A record of the selection as a recipient gets it from a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,13 +102,15 @@ pub struct UnopenedRecord {
 pub struct Opening {
     /// The records that opened, in order of the selection.
     pub records: Vec<OpenedRecord>,
-    /// The records that did not, in order; empty when all opened. Never empty unseen: a caller that
-    /// ignores it may think a disclosure whole that is not.
+    /// The records that did not, in order; empty when all opened. A caller that ignores it takes a
+    /// disclosure for whole that is not.
     pub unopened: Vec<UnopenedRecord>,
     /// Every answer that differs from what opened a record.
     pub contradicted: Vec<Contradiction>,
     /// Every partial that was left aside.
     pub unfit: Vec<UnfitPartial>,
+    /// How many pairs of subsets were tried in all; one per record when nobody lies.
+    pub tried: u64,
 }
 
 /// Why nothing, or one record, does not open.
@@ -166,6 +171,190 @@ pub fn open_records(
     records: &[SelectedRecord],
     partials: &[VerifiedPartial],
 ) -> Result<Opening, OpeningError> {
-    let _ = (certificates, request, selection, records, partials);
-    todo!()
+    check_selection(request, selection, records)?;
+    let mut opening = Opening {
+        records: Vec::with_capacity(records.len()),
+        unopened: Vec::new(),
+        contradicted: Vec::new(),
+        unfit: Vec::new(),
+        tried: 0,
+    };
+    let answers = collect_answers(certificates, selection, partials, &mut opening.unfit);
+    let mut last_good = BTreeMap::new();
+    for record in records {
+        let outcome = open_one(certificates, &answers, &mut last_good, record, &mut opening);
+        match outcome {
+            Ok(opened) => opening.records.push(opened),
+            Err(error) => opening.unopened.push(UnopenedRecord {
+                index: record.index,
+                error,
+            }),
+        }
+    }
+    match opening.unopened.first() {
+        Some(first) if opening.records.is_empty() => Err(first.error.clone()),
+        _ => Ok(opening),
+    }
+}
+
+/// Recomputes every `x` and the selection's root, count and kinds.
+fn check_selection(
+    request: RequestId,
+    selection: &Selection,
+    records: &[SelectedRecord],
+) -> Result<(), OpeningError> {
+    let numbered = (0..).zip(records).all(|(at, record)| record.index == at);
+    let inputs = records.iter().map(|record| {
+        let x = record.label.record_input(&record.alpha);
+        (x, record.label.category)
+    });
+    if numbered && selection.request == request && Selection::of(request, inputs) == *selection {
+        Ok(())
+    } else {
+        Err(OpeningError::NotTheSelection)
+    }
+}
+
+/// A member's answer for one record.
+type Answer<'a> = (&'a RecordValues, &'a Arc<SignedPartial>);
+/// Every answer by (kid, role, slot), then by the record's index.
+type Answers<'a> = BTreeMap<(KeyId, Role, Slot), BTreeMap<u32, Answer<'a>>>;
+
+/// "Verify signatures, one body per slot": the first body of each (kid, role, slot, chunk).
+fn collect_answers<'a>(
+    certificates: &BTreeMap<KeyId, &VerifiedCertificate>,
+    selection: &Selection,
+    partials: &'a [VerifiedPartial],
+    unfit: &mut Vec<UnfitPartial>,
+) -> Answers<'a> {
+    let id = selection.id();
+    let mut bodies: BTreeMap<_, &VerifiedPartial> = BTreeMap::new();
+    for partial in partials {
+        let place = partial.place();
+        let chunk = (place.kid, place.role, place.slot, place.chunk);
+        let reason = match bodies.get(&chunk) {
+            Some(first) if first.body() == partial.body() => continue,
+            Some(_) => Some(UnfitReason::SecondBody),
+            None => unfit_reason(certificates, selection.request, id, partial),
+        };
+        match reason {
+            None => {
+                bodies.insert(chunk, partial);
+            }
+            Some(reason) => unfit.push(UnfitPartial {
+                reason,
+                signed: Arc::clone(partial.signed()),
+            }),
+        }
+    }
+    let mut answers = Answers::new();
+    for ((kid, role, slot, _), partial) in bodies {
+        let member = answers.entry((kid, role, slot)).or_default();
+        for values in &partial.body().records {
+            member
+                .entry(values.index)
+                .or_insert((values, partial.signed()));
+        }
+    }
+    answers
+}
+
+fn unfit_reason(
+    certificates: &BTreeMap<KeyId, &VerifiedCertificate>,
+    request: RequestId,
+    selection: SelectionId,
+    partial: &VerifiedPartial,
+) -> Option<UnfitReason> {
+    let place = partial.place();
+    if place.request != request {
+        return Some(UnfitReason::OtherRequest);
+    }
+    if partial.body().selection != selection {
+        return Some(UnfitReason::OtherSelection);
+    }
+    let Some(certificate) = certificates.get(&place.kid) else {
+        return Some(UnfitReason::UnknownPeriod);
+    };
+    let member = certificate.body().committee(place.role).member(place.slot);
+    match member {
+        Some(member) if member.identity == *partial.member() => None,
+        _ => Some(UnfitReason::NotTheMember),
+    }
+}
+
+/// The pair of subsets that opened the last record of a key period.
+type LastGood = BTreeMap<KeyId, [SlotMask; 2]>;
+
+fn open_one(
+    certificates: &BTreeMap<KeyId, &VerifiedCertificate>,
+    answers: &Answers<'_>,
+    last_good: &mut LastGood,
+    record: &SelectedRecord,
+    opening: &mut Opening,
+) -> Result<OpenedRecord, OpeningError> {
+    let index = record.index;
+    let certificate = certificates
+        .get(&record.kid)
+        .ok_or(OpeningError::UnknownPeriod { index })?;
+    let thresholds = Role::ALL.map(|role| certificate.body().committee(role).threshold);
+    let mut responders: [Vec<(Slot, Answer<'_>)>; 2] = [Vec::new(), Vec::new()];
+    for (role, into) in Role::ALL.into_iter().zip(&mut responders) {
+        into.extend(
+            certificate
+                .body()
+                .committee(role)
+                .threshold
+                .slots()
+                .filter_map(|slot| {
+                    let answer = answers.get(&(record.kid, role, slot))?.get(&index)?;
+                    Some((slot, *answer))
+                }),
+        );
+    }
+    let sides = [0, 1].map(|side| {
+        let answers = responders[side]
+            .iter()
+            .map(|(slot, answer)| (*slot, answer.0));
+        Side::new(thresholds[side], answers)
+    });
+    for (role, side) in Role::ALL.into_iter().zip(&sides) {
+        side.check_enough(index, role)?;
+    }
+    let [workflow, legal_review] = &sides;
+    let search = Search {
+        x: record.label.record_input(&record.alpha),
+        record,
+    };
+    let first = last_good.get(&record.kid).copied();
+    let (found, tried) = search.run(workflow, legal_review, first);
+    opening.tried += tried;
+    let found = found.ok_or_else(|| {
+        if sides.iter().all(Side::all_answered) {
+            OpeningError::EdgeFaultOrTooManyLiars { index }
+        } else {
+            OpeningError::Unattributed { index }
+        }
+    })?;
+    last_good.insert(record.kid, found.subsets);
+    for (side, responders) in responders.iter().enumerate() {
+        for (slot, (values, signed)) in responders {
+            if sides[side].contradicts(values, *slot, &found.values[side]) {
+                opening.contradicted.push(Contradiction {
+                    kid: record.kid,
+                    role: Role::ALL[side],
+                    slot: *slot,
+                    index,
+                    signed: Arc::clone(signed),
+                });
+            }
+        }
+    }
+    let padded = &found.opened[RHO..];
+    let plaintext = Plaintext::from_padded(record.label.category, padded)
+        .map_err(|source| OpeningError::Plaintext { index, source })?;
+    Ok(OpenedRecord {
+        index,
+        label: record.label.clone(),
+        plaintext,
+    })
 }

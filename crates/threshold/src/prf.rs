@@ -1,1 +1,159 @@
-//! Internal.
+//! HMAC-SHA256 with its two key blocks already absorbed, so that a value costs two compressions and
+//! nothing of the key is kept but what drop zeroes.
+//!
+//! [`bailiwick_envelope::mac`] is the definition; a test holds them equal. The `hmac` crate is not
+//! used here because its state cannot be zeroed, and a cached state is as good as the key.
+
+use bailiwick_envelope::MacTag;
+use sha2::block_api::compress256;
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// SHA-256's initial state (FIPS 180-4 section 5.3.3).
+const INITIAL: [u32; 8] = [
+    0x6a09_e667,
+    0xbb67_ae85,
+    0x3c6e_f372,
+    0xa54f_f53a,
+    0x510e_527f,
+    0x9b05_688c,
+    0x1f83_d9ab,
+    0x5be0_cd19,
+];
+const BLOCK: usize = 64;
+
+/// An HMAC-SHA256 key of 32 bytes, ready to use.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub(crate) struct Prf {
+    inner: [u32; 8],
+    outer: [u32; 8],
+}
+
+impl Prf {
+    /// The function under a key.
+    pub(crate) fn new(key: &[u8; 32]) -> Self {
+        let absorbed = |pad: u8| {
+            let mut block = [pad; BLOCK];
+            for (byte, key) in block.iter_mut().zip(key) {
+                *byte ^= key;
+            }
+            let mut state = INITIAL;
+            compress256(&mut state, &[block]);
+            block.zeroize();
+            state
+        };
+        Self {
+            inner: absorbed(0x36),
+            outer: absorbed(0x5c),
+        }
+    }
+
+    /// `mac(k, t, x) = HMAC-SHA256(k, t || x)`.
+    pub(crate) fn mac(&self, tag: MacTag, input: &[u8; 32]) -> [u8; 32] {
+        const LENGTH: usize = 8 + 32;
+        let mut block = [0; BLOCK];
+        block[..8].copy_from_slice(&tag.bytes());
+        block[8..LENGTH].copy_from_slice(input);
+        let mut state = self.inner;
+        finish(&mut state, &mut block, LENGTH, BLOCK + LENGTH);
+        self.close(state)
+    }
+
+    /// HMAC-SHA256 of a message of any length.
+    pub(crate) fn of(&self, message: &[u8]) -> [u8; 32] {
+        let mut state = self.inner;
+        absorb(&mut state, message, BLOCK);
+        self.close(state)
+    }
+
+    fn close(&self, inner: [u32; 8]) -> [u8; 32] {
+        let mut block = [0; BLOCK];
+        block[..32].copy_from_slice(&bytes_of(inner));
+        let mut state = self.outer;
+        finish(&mut state, &mut block, 32, BLOCK + 32);
+        bytes_of(state)
+    }
+}
+
+/// HKDF-SHA256 (RFC 5869) of one session: the salt is its id, which is public.
+pub(crate) struct RecordKdf(Prf);
+
+impl RecordKdf {
+    /// The function for a session.
+    pub(crate) fn new(sid: &[u8; 32]) -> Self {
+        Self(Prf::new(sid))
+    }
+
+    /// 32 bytes from the concatenated values under `info`, which is at most 63 bytes long.
+    pub(crate) fn key(&self, values: &[u8], info: &[u8]) -> Zeroizing<[u8; 32]> {
+        let extracted = Zeroizing::new(self.0.of(values));
+        let mut message = [0; BLOCK];
+        message[..info.len()].copy_from_slice(info);
+        message[info.len()] = 1;
+        Zeroizing::new(Prf::new(&extracted).of(&message[..=info.len()]))
+    }
+}
+
+/// SHA-256 of a message in one piece, without a hasher's buffering.
+pub(crate) fn sha256(message: &[u8]) -> [u8; 32] {
+    let mut state = INITIAL;
+    absorb(&mut state, message, 0);
+    bytes_of(state)
+}
+
+/// Absorbs a message and SHA-256's padding; `before` bytes were absorbed already.
+fn absorb(state: &mut [u32; 8], message: &[u8], before: usize) {
+    let (blocks, tail) = message.as_chunks::<BLOCK>();
+    compress256(state, blocks);
+    let mut block = [0; BLOCK];
+    block[..tail.len()].copy_from_slice(tail);
+    finish(state, &mut block, tail.len(), before + message.len());
+    block.zeroize();
+}
+
+/// Absorbs the last `filled` bytes of a message of `total` bytes with the padding. What follows
+/// them in the block is zero.
+fn finish(state: &mut [u32; 8], block: &mut [u8; BLOCK], filled: usize, total: usize) {
+    block[filled] = 0x80;
+    if filled >= BLOCK - 8 {
+        compress256(state, &[*block]);
+        *block = [0; BLOCK];
+    }
+    block[BLOCK - 8..].copy_from_slice(&(8 * total as u64).to_be_bytes());
+    compress256(state, &[*block]);
+}
+
+fn bytes_of(state: [u32; 8]) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    for (chunk, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(state) {
+        *chunk = word.to_be_bytes();
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use hkdf::Hkdf;
+    use proptest::prelude::*;
+    use sha2::Sha256;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn equals_the_definitions(
+            key in any::<[u8; 32]>(),
+            input in any::<[u8; 32]>(),
+            message in proptest::collection::vec(any::<u8>(), 0..300),
+        ) {
+            for tag in MacTag::ALL {
+                let expected = bailiwick_envelope::mac(&key, *tag, &input);
+                prop_assert_eq!(Prf::new(&key).mac(*tag, &input), expected);
+            }
+            prop_assert_eq!(sha256(&message), bailiwick_envelope::sha256(&message).0);
+            let mut expected = [0; 32];
+            let reference = Hkdf::<Sha256>::new(Some(&key), &message);
+            reference.expand(&input, &mut expected).expect("32 bytes are not too many");
+            prop_assert_eq!(*RecordKdf::new(&key).key(&message, &input), expected);
+        }
+    }
+}

@@ -1,1 +1,187 @@
-//! Internal.
+//! Sealing one record under a block's keys (docs/cryptography.md section 6): the hot path.
+//!
+//! ```text
+//! rho = mac(p_rho, rho, H("lp", l, pt'))     alpha = H("alpha", l, rho, pt')     x = H("x", l, alpha)
+//! v   = mac(p, prf, x) for every (R, A)      k = HKDF-SHA256(sid, all v, E("rec", x))
+//! ct  = AES-256-GCM(k, nonce 0, aad = x, rho || pt')
+//! ```
+//! A label is encoded once a block, by `bailiwick-envelope`; a record patches the fields that differ.
+//! Every hash equals the one of [`bailiwick_envelope::label::Label`], which a test holds.
+
+use aes_gcm::aead::{AeadInOut, Nonce};
+use aes_gcm::{Aes256Gcm, KeyInit};
+use bailiwick_envelope::block::{SEAL_OVERHEAD, SealedRecord};
+use bailiwick_envelope::label::Label;
+use bailiwick_envelope::{Canonical, HashTag, MacTag};
+use bailiwick_types::{Category, Digest, Minute, RecordId, SubjectPseudonym};
+use zeroize::Zeroizing;
+
+use crate::prf::{Prf, RecordKdf, sha256};
+
+/// Bytes of rho at the head of a record's sealed plaintext.
+pub(crate) const RHO: usize = 32;
+const INFO: usize = 4 + 3 + 4 + 32;
+
+/// `info = E("rec", x)` of a record's key.
+pub(crate) fn record_info(x: &Digest) -> [u8; INFO] {
+    let mut info = [0; INFO];
+    info[3] = 3;
+    info[4..7].copy_from_slice(b"rec");
+    info[10] = 32;
+    info[11..].copy_from_slice(&x.0);
+    info
+}
+
+/// A block's label, encoded once, whose record fields are patched in place.
+pub(crate) struct LabelTemplate {
+    bytes: Vec<u8>,
+}
+
+impl LabelTemplate {
+    /// The template of any label of the block.
+    pub(crate) fn new(label: &Label) -> Self {
+        let bytes = label.to_bytes();
+        Self { bytes }
+    }
+
+    /// Makes it the label of one record.
+    pub(crate) fn set(&mut self, index: u16, fields: &RecordFields) {
+        // From the front: sid 4 + 32, block 4 + 2, index 4 + 2. From the back: minute 4 + 4,
+        // category 4 + 1, subject 4 + 16, pseudonym version 4 + 2, record 4 + 16.
+        let end = self.bytes.len();
+        let mut put = |at: usize, bytes: &[u8]| {
+            self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+        };
+        put(46, &index.to_be_bytes());
+        put(end - 4, &fields.minute.0.to_be_bytes());
+        put(end - 9, &[fields.category.code()]);
+        put(end - 29, &fields.subject.0);
+        put(end - 55, &fields.record.0);
+    }
+}
+
+/// What differs between the labels of a block.
+pub(crate) struct RecordFields {
+    pub(crate) record: RecordId,
+    pub(crate) subject: SubjectPseudonym,
+    pub(crate) category: Category,
+    pub(crate) minute: Minute,
+}
+
+/// The keys of one block: every `p(b)` in canonical order, and `p_rho(b)`.
+pub(crate) struct BlockKeys {
+    pub(crate) values: Vec<Prf>,
+    pub(crate) rho: Prf,
+}
+
+/// Seals the records of one block. Its buffers hold plaintexts and values and are zeroed on drop.
+pub(crate) struct BlockSealer<'a> {
+    keys: &'a BlockKeys,
+    kdf: RecordKdf,
+    label: LabelTemplate,
+    message: Zeroizing<Vec<u8>>,
+    values: Zeroizing<Vec<u8>>,
+}
+
+impl<'a> BlockSealer<'a> {
+    /// A sealer for the block of this label.
+    pub(crate) fn new(keys: &'a BlockKeys, label: &Label) -> Self {
+        let template = LabelTemplate::new(label);
+        // Tag, index, label, and at most rho, alpha or a hash with a padded plaintext: reserved so
+        // that growing never leaves a copy behind.
+        let longest = 32 + template.bytes.len() + 4 * (4 + 48);
+        Self {
+            keys,
+            kdf: RecordKdf::new(&label.sid.0),
+            label: template,
+            message: Zeroizing::new(Vec::with_capacity(longest)),
+            values: Zeroizing::new(Vec::with_capacity(32 * keys.values.len())),
+        }
+    }
+
+    /// Seals a record and gives its leaf in the manifest.
+    pub(crate) fn seal(
+        &mut self,
+        index: u16,
+        fields: &RecordFields,
+        padded: &[u8],
+    ) -> (SealedRecord, [u8; 32]) {
+        self.label.set(index, fields);
+        let plaintext_hash = self.hash(HashTag::LabelPlaintext, None, &[padded]);
+        let rho = Zeroizing::new(self.keys.rho.mac(MacTag::Rho, &plaintext_hash));
+        let alpha = self.hash(HashTag::Alpha, None, &[rho.as_ref(), padded]);
+        let x = Digest(self.hash(HashTag::RecordInput, None, &[&alpha]));
+        self.values.clear();
+        for key in &self.keys.values {
+            self.values.extend_from_slice(&key.mac(MacTag::Value, &x.0));
+        }
+        let key = self.kdf.key(&self.values, &record_info(&x));
+        let ciphertext = encrypt(&key, &x, rho.as_ref(), padded);
+        let leaf = self.hash(HashTag::Leaf, Some(index), &[&alpha, &sha256(&ciphertext)]);
+        let record = SealedRecord {
+            record: fields.record,
+            subject: fields.subject,
+            category: fields.category,
+            minute: fields.minute,
+            alpha: Digest(alpha),
+            ciphertext,
+        };
+        (record, leaf)
+    }
+
+    /// `H(tag, [index,] l, fields ..)`.
+    fn hash(&mut self, tag: HashTag, index: Option<u16>, fields: &[&[u8]]) -> [u8; 32] {
+        const PREFIX: &[u8] = b"bailiwick/v1/";
+        let text = tag.as_str().as_bytes();
+        let message = &mut *self.message;
+        message.clear();
+        message.extend_from_slice(&((PREFIX.len() + text.len()) as u32).to_be_bytes());
+        message.extend_from_slice(PREFIX);
+        message.extend_from_slice(text);
+        if let Some(index) = index {
+            push(message, &index.to_be_bytes());
+        }
+        push(message, &self.label.bytes);
+        for field in fields {
+            push(message, field);
+        }
+        sha256(message)
+    }
+}
+
+fn push(message: &mut Vec<u8>, field: &[u8]) {
+    message.extend_from_slice(&(field.len() as u32).to_be_bytes());
+    message.extend_from_slice(field);
+}
+
+/// `AES-256-GCM(k, nonce 0, aad = x, rho || pt')`. The nonce is fixed because a key seals one
+/// record: its label and plaintext commitment are in `x`, of which the key is derived.
+pub(crate) fn encrypt(key: &[u8; 32], x: &Digest, rho: &[u8], padded: &[u8]) -> Vec<u8> {
+    let mut sealed = Vec::with_capacity(padded.len() + SEAL_OVERHEAD);
+    sealed.extend_from_slice(rho);
+    sealed.extend_from_slice(padded);
+    let tag = Aes256Gcm::new(key.into())
+        .encrypt_inout_detached(
+            &Nonce::<Aes256Gcm>::default(),
+            &x.0,
+            sealed.as_mut_slice().into(),
+        )
+        .expect("a padded plaintext is far below the AEAD's limit");
+    sealed.extend_from_slice(&tag);
+    sealed
+}
+
+/// Opens what [`encrypt`] sealed: rho and the padded plaintext.
+pub(crate) fn decrypt(key: &[u8; 32], x: &Digest, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (body, tag) = sealed.split_last_chunk::<16>()?;
+    let mut opened = Zeroizing::new(body.to_vec());
+    Aes256Gcm::new(key.into())
+        .decrypt_inout_detached(
+            &Nonce::<Aes256Gcm>::default(),
+            &x.0,
+            opened.as_mut_slice().into(),
+            tag.into(),
+        )
+        .ok()?;
+    Some(opened)
+}
