@@ -1,0 +1,267 @@
+//! The commands of a jurisdiction's shard: what enters its Raft log, encoded with
+//! [`bailiwick_types::codec`].
+//!
+//! Not here: what a command does ([`crate::apply()`]) and who may propose which (the node's
+//! authorisation). A command carries everything that applying it may look at besides the store.
+
+use bailiwick_envelope::acknowledgement::SessionAcknowledgement;
+use bailiwick_envelope::approval::Approval;
+use bailiwick_envelope::certificate::{MemberSignature, Period};
+use bailiwick_envelope::header::SessionHeader;
+use bailiwick_envelope::offer::KeyOffer;
+use bailiwick_envelope::release::ReleaseIntent;
+use bailiwick_envelope::request::DisclosureRequest;
+use bailiwick_envelope::{EncapsulationKey, IdentityKey, Signature};
+use bailiwick_types::codec::{self, CodecError};
+use bailiwick_types::{
+    CertificateId, ClusterId, CommandKey, Digest, Name, RequestId, Role, ShardId, Slot, Threshold,
+    Timestamp,
+};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// One command.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Command {
+    /// Makes a retry the same command: the same key gives the first success again.
+    pub key: CommandKey,
+    /// 32 random bytes from the proposer, for the salts of the leaves that the command logs.
+    pub salt: [u8; 32],
+    /// The authenticated peer's id; `system` for what a node proposes by itself.
+    pub by: Name,
+    /// What to do.
+    pub body: CommandBody,
+}
+
+impl Command {
+    /// The command's encoding.
+    ///
+    /// # Errors
+    /// [`CodecError`] when it is longer than the codec's limit.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, CodecError> {
+        codec::encode(self)
+    }
+}
+
+/// What a command does.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum CommandBody {
+    /// The shard begins. Must be the first command of a group.
+    Genesis {
+        /// The cluster.
+        cluster: ClusterId,
+        /// The shard.
+        shard: ShardId,
+        /// The origin line of its transparency log.
+        origin: String,
+    },
+    /// An edge may write to the shard. Enrolling a known edge replaces its key.
+    EnrolEdge {
+        /// Its id.
+        edge: Name,
+        /// The key that signs its headers and manifests.
+        key: IdentityKey,
+    },
+    /// An edge may not write any more.
+    RevokeEdge {
+        /// Its id.
+        edge: Name,
+    },
+    /// A recipient may be named in requests. Enrolling a known one replaces its key.
+    EnrolRecipient {
+        /// Its id.
+        name: Name,
+        /// Its X-Wing key.
+        key: EncapsulationKey,
+        /// SHA-256 of the certificate that vouches for the key.
+        certificate: Digest,
+    },
+    /// A recipient may not be named in new requests.
+    RevokeRecipient {
+        /// Its id.
+        name: Name,
+    },
+    /// A disclosure workflow's service may submit requests.
+    EnrolIntake {
+        /// Its id.
+        name: Name,
+    },
+    /// It may not any more.
+    RevokeIntake {
+        /// Its id.
+        name: Name,
+    },
+    /// The policy that new requests must pin.
+    SetPolicy {
+        /// Digest of the policy file.
+        digest: Digest,
+        /// Its version; never decreases.
+        version: u32,
+    },
+    /// An operator plans a key certificate; the members are asked for keys.
+    CallForKeys(CertificatePlan),
+    /// A member offers its keys for a draft.
+    OfferKeys {
+        /// The signed offer.
+        offer: KeyOffer,
+    },
+    /// A member signs the certificate that a draft became.
+    SignCertificate {
+        /// The certificate.
+        certificate: CertificateId,
+        /// The member's signature.
+        signature: MemberSignature,
+    },
+    /// An edge opens a session.
+    OpenSession {
+        /// Its header.
+        header: SessionHeader,
+    },
+    /// A member answers a session's header.
+    AcknowledgeSession {
+        /// The signed answer.
+        acknowledgement: SessionAcknowledgement,
+    },
+    /// An edge appends a block of sealed records.
+    AppendBlock {
+        /// The block's wire form ([`bailiwick_envelope::block::SealedBlock::to_wire`]).
+        block: Bytes,
+    },
+    /// Intake submits a request. The selection is found and frozen at once.
+    SubmitRequest {
+        /// The request.
+        request: Box<DisclosureRequest>,
+        /// The order's sealed documents; the request holds [`crate::documents_digest`] of them.
+        documents: Bytes,
+    },
+    /// A reviewer decides.
+    Decide {
+        /// The signed decision.
+        approval: Box<Approval>,
+    },
+    /// A member is about to release.
+    RecordRelease {
+        /// The signed intent.
+        intent: ReleaseIntent,
+    },
+    /// A member will not release.
+    RefuseRelease {
+        /// What it says.
+        refusal: MemberRefusal,
+        /// `Sig(m, "refuse", rd, R, m, reason)`; without one the command must come from the
+        /// member's own authenticated identity.
+        signature: Option<Signature>,
+    },
+    /// Nothing more is released for a request.
+    RecallRequest {
+        /// The request.
+        request: RequestId,
+        /// Why, in a person's words; at most 1,024 bytes.
+        reason: String,
+    },
+    /// The recipient acknowledges what it received.
+    RecordDelivery {
+        /// The request.
+        request: RequestId,
+        /// How many records it opened.
+        count: u32,
+    },
+    /// Nothing is written, requested or released until the shard is unfrozen.
+    Freeze {
+        /// Why, in a person's words; at most 1,024 bytes.
+        reason: String,
+    },
+    /// The freeze is over.
+    Unfreeze,
+}
+
+/// A key certificate as an operator plans it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificatePlan {
+    /// The workflow committee.
+    pub workflow: CommitteePlan,
+    /// The legal-review committee.
+    pub legal_review: CommitteePlan,
+    /// Begin of validity, inclusive.
+    pub not_before: Timestamp,
+    /// End of validity, exclusive.
+    pub not_after: Timestamp,
+    /// The periods, in order.
+    pub periods: Vec<PlannedPeriod>,
+}
+
+impl CertificatePlan {
+    /// A role's plan.
+    pub fn committee(&self, role: Role) -> &CommitteePlan {
+        match role {
+            Role::Workflow => &self.workflow,
+            Role::LegalReview => &self.legal_review,
+        }
+    }
+}
+
+/// A key period as an operator plans it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedPeriod {
+    /// First instant at which its keys may seal, inclusive.
+    pub not_before: Timestamp,
+    /// First instant at which they may not any more.
+    pub not_after: Timestamp,
+    /// When its private keys are destroyed.
+    pub erase_by: Timestamp,
+}
+
+impl From<PlannedPeriod> for Period {
+    fn from(period: PlannedPeriod) -> Self {
+        Self {
+            not_before: period.not_before,
+            not_after: period.not_after,
+            erase_by: period.erase_by,
+        }
+    }
+}
+
+impl From<Period> for PlannedPeriod {
+    fn from(period: Period) -> Self {
+        Self {
+            not_before: period.not_before,
+            not_after: period.not_after,
+            erase_by: period.erase_by,
+        }
+    }
+}
+
+/// A committee as an operator plans it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommitteePlan {
+    /// How many of how many.
+    pub threshold: Threshold,
+    /// The members, slots 1 to n in order.
+    pub members: Vec<PlannedMember>,
+}
+
+/// A member as an operator plans it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedMember {
+    /// Its slot.
+    pub slot: Slot,
+    /// Its organisation.
+    pub organisation: Name,
+    /// Its id.
+    pub name: Name,
+    /// Its identity key.
+    pub identity: IdentityKey,
+}
+
+/// A member's word that it will not release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberRefusal {
+    /// The request.
+    pub request: RequestId,
+    /// The member's role.
+    pub role: Role,
+    /// The member's slot.
+    pub slot: Slot,
+    /// Which check failed, in words; at most 1,024 bytes.
+    pub reason: String,
+}

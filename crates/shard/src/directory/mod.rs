@@ -1,0 +1,13 @@
+//! The directory: the cluster's replicated state machine. It knows the cluster, its nodes, the
+//! jurisdictions with their placement rules, and the groups. It carries no subject identifiers.
+//!
+//! Not here: who leads a group, and whether a node is alive.
+
+mod command;
+mod state;
+
+pub use command::{
+    CreateJurisdiction, DirectoryCommand, DirectoryCommandBody, DirectoryOutcome,
+    DirectoryRejection, NodeEntry,
+};
+pub use state::{ClusterView, GroupEntry, JurisdictionEntry, apply, description};
