@@ -10,6 +10,7 @@
 
 pub mod disk;
 pub mod record_store;
+mod redb_backend;
 pub mod simulated_disk;
 pub mod snapshot;
 pub mod wal;
