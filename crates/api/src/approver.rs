@@ -75,14 +75,3 @@ pub enum Answer {
         reason: String,
     },
 }
-
-/// `Operation::RefuseRelease`: a member will not release; answers [`crate::cluster::Accepted`].
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct RefuseRelease {
-    /// The home shard.
-    pub shard: ShardId,
-    /// The request.
-    pub request: RequestId,
-    /// Which check failed, in words.
-    pub reason: String,
-}

@@ -6,7 +6,7 @@ use bailiwick_envelope::block::BatchManifest;
 use bailiwick_envelope::header::SessionHeader;
 use bailiwick_envelope::label::Label;
 use bailiwick_envelope::release::{ReleaseIntent, SealedPartial};
-use bailiwick_types::{Digest, KeyId, RequestId, SessionId, ShardId};
+use bailiwick_types::{Digest, KeyId, RequestId, Role, SessionId, ShardId, Slot};
 use serde::{Deserialize, Serialize};
 
 /// Most records of one page.
@@ -60,20 +60,39 @@ pub struct EvidenceRecord {
     pub proof: Vec<Digest>,
 }
 
-/// `Operation::AppendRelease`; answers [`ReleaseLogged`].
+/// `Operation::AppendRelease`: a member's answer to an approved request; answers
+/// [`MemberAnswered`].
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct AppendRelease {
     /// The home shard.
     pub shard: ShardId,
-    /// The signed intent.
-    pub intent: ReleaseIntent,
+    /// What the member says.
+    pub answer: MemberAnswer,
 }
 
-/// Where a release stands in the log.
+/// A member's answer to an approved request.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum MemberAnswer {
+    /// It is about to release.
+    Release(ReleaseIntent),
+    /// It will not.
+    Refuse {
+        /// The request.
+        request: RequestId,
+        /// The member's role.
+        role: Role,
+        /// The member's slot.
+        slot: Slot,
+        /// Which check failed, in words.
+        reason: String,
+    },
+}
+
+/// What became of a member's answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ReleaseLogged {
-    /// Its leaf's index.
-    pub leaf_index: u64,
+pub struct MemberAnswered {
+    /// The release leaf's index; none for a refusal.
+    pub leaf_index: Option<u64>,
 }
 
 /// `Operation::PutPartial`; answers [`crate::cluster::Accepted`].
