@@ -5,6 +5,7 @@
 //! the objects themselves and their signatures (`bailiwick-envelope`), and the decision whether a
 //! member may release anything (`bailiwick-disclosure`). Nothing here is proven or audited.
 
+pub mod adjudication;
 pub mod hpke;
 pub mod member;
 pub mod opening;

@@ -121,6 +121,34 @@ pub fn open_part(
     slot: Slot,
     key: &DecapsulationKey,
 ) -> Result<MemberPart, PartError> {
+    let keys = open_keys(header, certificate, role, slot, key)?;
+    let holders = keys.iter().map(|(set, _, _)| *set).collect();
+    let roots: Vec<Chain> = keys
+        .iter()
+        .map(|(_, key, context)| key.chain(context))
+        .collect();
+    let cursor = Cursor::start(&roots);
+    Ok(MemberPart {
+        sid: header.sid(),
+        role,
+        slot,
+        holders,
+        roots,
+        cursor,
+    })
+}
+
+/// A session key with its set and its context.
+type HeldKey = (SlotMask, SessionKey, Digest);
+
+/// Opens a part and checks every commitment.
+pub(crate) fn open_keys(
+    header: &VerifiedHeader,
+    certificate: &VerifiedCertificate,
+    role: Role,
+    slot: Slot,
+    key: &DecapsulationKey,
+) -> Result<Vec<HeldKey>, PartError> {
     let body = header.body();
     let threshold = certificate.body().committee(role).threshold;
     if certificate.period_of(&body.kid).is_none() || !threshold.has(slot) {
@@ -133,25 +161,14 @@ pub fn open_part(
     let holders: Vec<SlotMask> = sets.filter(|set| set.contains(slot)).collect();
     let keys = read_keys(&plaintext, &holders).ok_or(PartError)?;
     let mut hold = Choice::from(1);
-    let mut roots = Vec::with_capacity(keys.len());
-    for (set, key) in holders.iter().zip(&keys) {
-        let committed = committed_value(body, role, *set).ok_or(PartError)?;
-        let context = context(&body.kid, &body.nonce, Some((role, *set)));
+    let mut held = Vec::with_capacity(keys.len());
+    for (set, key) in holders.into_iter().zip(keys) {
+        let committed = committed_value(body, role, set).ok_or(PartError)?;
+        let context = context(&body.kid, &body.nonce, Some((role, set)));
         hold &= key.commitment(&context).ct_eq(committed);
-        roots.push(key.chain(&context));
+        held.push((set, key, context));
     }
-    if !bool::from(hold) {
-        return Err(PartError);
-    }
-    let cursor = Cursor::start(&roots);
-    Ok(MemberPart {
-        sid: header.sid(),
-        role,
-        slot,
-        holders,
-        roots,
-        cursor,
-    })
+    bool::from(hold).then_some(held).ok_or(PartError)
 }
 
 /// The keys of `E((A, kap) ..)` when the sets are exactly these in order.
@@ -169,7 +186,12 @@ fn read_keys(plaintext: &[u8], holders: &[SlotMask]) -> Option<Vec<SessionKey>> 
     Some(keys)
 }
 
-fn committed_value(body: &HeaderBody, role: Role, holders: SlotMask) -> Option<&[u8; 32]> {
+/// `c` of a role's holder set.
+pub(crate) fn committed_value(
+    body: &HeaderBody,
+    role: Role,
+    holders: SlotMask,
+) -> Option<&[u8; 32]> {
     let mut commitments = body.commitments.iter();
     commitments
         .find(|commitment| commitment.role == role && commitment.holders == holders)
