@@ -18,5 +18,8 @@ pub mod wal;
 pub use disk::{Disk, DiskFile, OsDisk};
 pub use record_store::{RecordStore, RecordStoreOptions, StoreView};
 pub use simulated_disk::SimulatedDisk;
-pub use snapshot::{SnapshotError, SnapshotInfo, SnapshotReader, SnapshotReceiver, write_snapshot};
+pub use snapshot::{
+    SnapshotError, SnapshotInfo, SnapshotReader, SnapshotReceiver, write_snapshot,
+    write_snapshot_of,
+};
 pub use wal::{Done, GroupLog, GroupState, LogRecord, Wal, WalError, WalOptions, WalStatistics};

@@ -70,18 +70,21 @@ impl RecordStore {
         path: &str,
         options: &RecordStoreOptions,
     ) -> Result<Self, StoreError> {
+        let mut builder = Builder::new();
+        builder.set_cache_size(options.cache_bytes);
         let is_new = !disk.exists(path).map_err(failed)?;
+        // A new store gets its name only when redb has made it whole: half of one does not open.
+        let unfinished = format!("{path}.new");
         let file = if is_new {
-            disk.create(path)
+            disk.create(&unfinished)
         } else {
             disk.open(path)
         };
-        let file = file.map_err(failed)?;
-        let mut builder = Builder::new();
-        builder.set_cache_size(options.cache_bytes);
-        let database = builder
-            .create_with_backend(DiskBackend(file))
-            .map_err(failed)?;
+        let backend = DiskBackend(file.map_err(failed)?);
+        let database = builder.create_with_backend(backend).map_err(failed)?;
+        if is_new {
+            disk.rename(&unfinished, path).map_err(failed)?;
+        }
         let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
         disk.sync_directory(directory).map_err(failed)?;
         let transaction = database.begin_read().map_err(failed)?;
@@ -144,6 +147,7 @@ impl RecordStore {
         Ok(StoreView {
             transaction,
             tables: Mutex::new(BTreeMap::new()),
+            _store: Arc::clone(&self.inner),
         })
     }
 
@@ -219,6 +223,8 @@ pub struct StoreView {
     transaction: ReadTransaction,
     /// Tables opened so far; `None` for what does not exist.
     tables: Mutex<BTreeMap<Table, Option<Arc<ReadOnlyTable<Bytes, Bytes>>>>>,
+    /// Dropped last: redb ends the snapshots of a database that is closed.
+    _store: Arc<Inner>,
 }
 
 impl fmt::Debug for StoreView {

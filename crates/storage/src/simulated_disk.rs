@@ -14,10 +14,12 @@ use crate::disk::{Disk, DiskFile};
 /// The unit in which a disk writes; a torn write keeps some sectors and loses others.
 pub const SECTOR_BYTES: usize = 512;
 
-/// The simulated disk. A clone is the same disk.
+/// The simulated disk. A clone is the same disk, whatever happens to it.
 #[derive(Clone)]
 pub struct SimulatedDisk {
     state: Arc<Mutex<State>>,
+    /// The epoch whose end is the end of this handle too; `None` outlives crashes.
+    bound_to: Option<u64>,
 }
 
 /// What kind of operation a planned failure hits.
@@ -136,12 +138,30 @@ impl SimulatedDisk {
         };
         Self {
             state: Arc::new(Mutex::new(state)),
+            bound_to: None,
         }
     }
 
-    /// This disk as a trait object.
+    /// This disk for one process: dead after the next crash, so that threads of a process that is
+    /// meant to be dead cannot go on changing names.
     pub fn shared(&self) -> Arc<dyn Disk> {
-        Arc::new(self.clone())
+        let bound_to = Some(self.lock().epoch);
+        Arc::new(Self {
+            state: Arc::clone(&self.state),
+            bound_to,
+        })
+    }
+
+    /// The state, if the process that this handle belongs to is alive.
+    fn alive(&self) -> io::Result<MutexGuard<'_, State>> {
+        let state = self.lock();
+        if self.bound_to.is_some_and(|epoch| epoch != state.epoch) {
+            return Err(io::Error::other(
+                "disk of a process from before the simulated crash",
+            ));
+        }
+        state.check_power()?;
+        Ok(state)
     }
 
     /// The power goes and comes back: whatever no sync covered is gone, open handles are dead, and
@@ -344,7 +364,7 @@ fn missing(path: &str) -> io::Error {
 
 impl Disk for SimulatedDisk {
     fn create(&self, path: &str) -> io::Result<Box<dyn DiskFile>> {
-        let mut state = self.lock();
+        let mut state = self.alive()?;
         if !state.directories.iter().any(|known| known == parent(path)) {
             return Err(missing(path));
         }
@@ -359,8 +379,7 @@ impl Disk for SimulatedDisk {
     }
 
     fn open(&self, path: &str) -> io::Result<Box<dyn DiskFile>> {
-        let state = self.lock();
-        state.check_power()?;
+        let state = self.alive()?;
         let number = *state.names.get(path).ok_or_else(|| missing(path))?;
         let epoch = state.epoch;
         drop(state);
@@ -368,8 +387,7 @@ impl Disk for SimulatedDisk {
     }
 
     fn list(&self, directory: &str) -> io::Result<Vec<String>> {
-        let state = self.lock();
-        state.check_power()?;
+        let state = self.alive()?;
         if !state.directories.iter().any(|known| known == directory) {
             return Err(missing(directory));
         }
@@ -379,7 +397,7 @@ impl Disk for SimulatedDisk {
     }
 
     fn remove(&self, path: &str) -> io::Result<()> {
-        let mut state = self.lock();
+        let mut state = self.alive()?;
         if !state.names.contains_key(path) {
             return Err(missing(path));
         }
@@ -389,7 +407,7 @@ impl Disk for SimulatedDisk {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let mut state = self.lock();
+        let mut state = self.alive()?;
         let number = *state.names.get(from).ok_or_else(|| missing(from))?;
         state.begin(Operation::Name)?;
         state.names.remove(from);
@@ -398,7 +416,7 @@ impl Disk for SimulatedDisk {
     }
 
     fn sync_directory(&self, directory: &str) -> io::Result<()> {
-        let mut state = self.lock();
+        let mut state = self.alive()?;
         state.begin(Operation::SyncDirectory)?;
         let all = state.names.keys().chain(state.durable_names.keys());
         let inside: Vec<String> = all
@@ -412,14 +430,12 @@ impl Disk for SimulatedDisk {
     }
 
     fn exists(&self, path: &str) -> io::Result<bool> {
-        let state = self.lock();
-        state.check_power()?;
+        let state = self.alive()?;
         Ok(state.names.contains_key(path) || state.directories.iter().any(|known| known == path))
     }
 
     fn create_directory(&self, path: &str) -> io::Result<()> {
-        let mut state = self.lock();
-        state.check_power()?;
+        let mut state = self.alive()?;
         let mut directory = path;
         while !directory.is_empty() {
             if !state.directories.iter().any(|known| known == directory) {

@@ -445,6 +445,9 @@ impl SnapshotReader {
         if !matches!(header[0], CHUNK | TRAILER) || length > MAXIMUM_CHUNK_BYTES {
             return Err(self.damaged(at, "not a chunk"));
         }
+        if at + (FRAME_BYTES + length) as u64 > self.length {
+            return Err(self.damaged(at, "cut off"));
+        }
         let bytes = self.bytes(at + FRAME_BYTES as u64, length)?;
         if frame_checksum(position, header[0], &bytes) != u32_at(&header, 5) {
             return Err(self.damaged(at, "chunk checksum"));

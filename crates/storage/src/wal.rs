@@ -230,7 +230,8 @@ impl GroupLog {
 
     /// Drops the entries up to and including `upto`, which need not exist; the next entry is then
     /// the one after the last that is left, or `upto + 1`. [`GroupLog::state`] returns the marker.
-    /// A purge below an earlier one changes nothing.
+    /// A purge below an earlier one changes nothing; one that would leave a gap before the first
+    /// entry is refused with [`WalError::NotConsecutive`].
     pub fn purge(&self, upto: u64, marker: Bytes, done: Done) {
         let group = self.group;
         self.submit(done, |state| {

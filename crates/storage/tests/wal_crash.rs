@@ -79,7 +79,7 @@ fn observe(wal: &Wal) -> Models {
             let text = String::from_utf8(record.payload.to_vec()).expect("text");
             let term: u64 = text
                 .split('-')
-                .nth(6)
+                .nth(7)
                 .expect("term")
                 .parse()
                 .expect("number");
@@ -367,14 +367,17 @@ fn purge_survives_a_kill_and_a_truncation() {
     assert_eq!((log.state().first, log.state().last), (Some(21), Some(29)));
     wait(|done| log.truncate_after(None, done)).expect("truncated");
     let refused = append(&log, 0..1, 2).expect_err("the purged entries are not coming back");
-    assert!(matches!(
-        refused,
-        WalError::NotConsecutive {
-            expected: 21,
-            found: 0,
-            ..
-        }
-    ));
+    assert!(
+        matches!(
+            refused,
+            WalError::NotConsecutive {
+                expected: 21,
+                found: 0,
+                ..
+            }
+        ),
+        "{refused:?}"
+    );
     wait(|done| log.purge(50, vote(50), done)).expect("a snapshot goes beyond the log");
     append(&log, 51..52, 2).expect("follows the snapshot");
     disk.crash();

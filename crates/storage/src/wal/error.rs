@@ -56,8 +56,9 @@ pub enum WalError {
         /// The version that is supported.
         supported: u32,
     },
-    /// The caller appended past a gap or over existing entries. Nothing was appended.
-    #[error("group {group} appends index {found} where {expected} comes next")]
+    /// The caller appended past a gap or over existing entries, or purged so as to leave a gap.
+    /// Nothing was changed.
+    #[error("group {group} was given index {found} where {expected} comes next")]
     NotConsecutive {
         /// The group.
         group: GroupId,
