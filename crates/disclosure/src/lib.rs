@@ -1,1 +1,41 @@
-//! What an approver must know before it releases: checks as values, and the release order.
+//! What an approver must know before it releases (docs/cryptography.md section 8).
+//!
+//! An approver follows its jurisdictions' logs in full ([`LogFollower`]): inclusion, recalls,
+//! freezes and consistency follow from the root that it recomputes itself. Every check of section 8
+//! is a function of [`checks`] whose result is a value with private fields; [`Approvable`] takes all
+//! of them by value and yields the leaf that must be logged first; with [`checks::ReleaseLogged`] it
+//! becomes a [`ReleaseOrder`], and [`ReleaseOrder::execute`] is the one function that makes
+//! partials. Skipping a check does not compile.
+//!
+//! ```text
+//! CosignedCheckpoint -> LoggedRequest -> QuorumCertificate, NotFrozen -> OwnReviewerApproved
+//!   -> PolicyPassed -> VerifiedLabels -> VerifiedSelection -> Approvable -> (leaf) ->
+//!   ReleaseLogged -> ReleaseOrder -> sealed partials
+//! ```
+//!
+//! Pure: no clock, sockets, files or randomness of its own. Not here: the construction
+//! (`bailiwick-threshold`), the rules themselves (`bailiwick-policy`), and the driver that persists
+//! and dials (`bailiwick-node`).
+
+pub mod checks;
+pub mod evidence;
+pub mod facts;
+pub mod follower;
+pub mod keys;
+pub mod refusal;
+pub mod release;
+pub mod trust;
+
+#[cfg(test)]
+mod tests;
+
+pub use evidence::{EvidenceBlock, EvidencePage, EvidenceRecord};
+pub use facts::{LeafPlace, LogFacts, RequestHistory};
+pub use follower::{FollowError, LogFollower, PersistedFollower};
+pub use keys::{DraftKeys, KeysError, MemberKeys};
+pub use refusal::{ReleaseRefusal, SignedRefusal};
+pub use release::{Approvable, Checks, MismatchError, ReleaseError, ReleaseOrder};
+pub use trust::{
+    Budget, JurisdictionTrust, PolicyCopies, PolicyCopyError, PolicyReference, Seat, TrustError,
+    TrustFile, TrustedRecipient,
+};
