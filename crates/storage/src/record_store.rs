@@ -22,6 +22,7 @@ use crate::disk::Disk;
 use crate::redb_backend::DiskBackend;
 
 type Bytes = &'static [u8];
+type SharedTable = Arc<ReadOnlyTable<Bytes, Bytes>>;
 
 /// How a record store is kept.
 #[derive(Clone, Debug)]
@@ -222,7 +223,7 @@ impl RecordStore {
 pub struct StoreView {
     transaction: ReadTransaction,
     /// Tables opened so far; `None` for what does not exist.
-    tables: Mutex<BTreeMap<Table, Option<Arc<ReadOnlyTable<Bytes, Bytes>>>>>,
+    tables: Mutex<BTreeMap<Table, Option<SharedTable>>>,
     /// Dropped last: redb ends the snapshots of a database that is closed.
     _store: Arc<Inner>,
 }
@@ -234,7 +235,7 @@ impl fmt::Debug for StoreView {
 }
 
 impl StoreView {
-    fn table(&self, table: Table) -> Result<Option<Arc<ReadOnlyTable<Bytes, Bytes>>>, StoreError> {
+    fn table(&self, table: Table) -> Result<Option<SharedTable>, StoreError> {
         let mut tables = self.tables.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(open) = tables.get(&table) {
             return Ok(open.clone());

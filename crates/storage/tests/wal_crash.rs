@@ -663,3 +663,13 @@ fn rotten_entry_is_not_served() {
         "{error:?}"
     );
 }
+
+#[test]
+fn panicking_callback_keeps_nobody_else_from_an_answer() {
+    let disk = SimulatedDisk::new(16);
+    let wal = open(&disk, 1 << 20).expect("new");
+    let log = wal.group(GroupId(1));
+    log.save_vote(vote(1), Box::new(|_| panic!("a caller's fault")));
+    append(&log, 0..3, 1).expect("the next caller is answered");
+    assert!(!wal.failed());
+}

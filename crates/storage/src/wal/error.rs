@@ -80,7 +80,7 @@ pub enum WalError {
     /// The log was closed by its owner.
     #[error("the write-ahead log is closed")]
     Closed,
-    /// The thread that writes ended in a panic, as it does when a callback panics.
+    /// The thread that writes ended in a panic: a fault of this crate.
     #[error("the write-ahead log's writer stopped")]
     WriterStopped,
 }

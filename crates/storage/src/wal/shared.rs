@@ -5,6 +5,7 @@
 //! they are on disk, and after that as long as the cache has room.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::ThreadId;
 
@@ -54,6 +55,14 @@ pub(super) struct Command {
 }
 
 impl Command {
+    /// Calls back. A panic there is its owner's fault; the others must still get their answers.
+    pub(super) fn answer(self, result: Result<(), WalError>) {
+        let Some(done) = self.done else { return };
+        if catch_unwind(AssertUnwindSafe(|| done(result))).is_err() {
+            tracing::error!("a callback of the write-ahead log panicked");
+        }
+    }
+
     pub(super) fn bytes(&self) -> usize {
         let payloads = self.records.iter().map(|record| record.payload.len());
         payloads.map(|length| RECORD_HEADER_BYTES + length).sum()
@@ -282,9 +291,7 @@ impl Shared {
         drop(state);
         self.space.notify_all();
         for command in waiting.into_iter().chain(queued) {
-            if let Some(done) = command.done {
-                done(Err(error.clone()));
-            }
+            command.answer(Err(error.clone()));
         }
     }
 

@@ -113,8 +113,8 @@ impl Writer {
         if let Err(error) = written {
             return Err((error, batch));
         }
-        for done in batch.into_iter().filter_map(|command| command.done) {
-            done(Ok(()));
+        for command in batch {
+            command.answer(Ok(()));
         }
         Ok(())
     }
@@ -359,7 +359,7 @@ impl Writer {
     }
 }
 
-/// Latches the log when a callback panics: the callers behind it must not wait for ever.
+/// Latches the log when its thread panics: callers must not wait for ever.
 struct PanicGuard<'a>(&'a Shared);
 
 impl Drop for PanicGuard<'_> {
