@@ -66,9 +66,48 @@ impl Chain {
         Self(self.0.clone())
     }
 
-    /// The key itself, for tests that play a thief of memory and for test vectors.
+    /// The key itself, for tests that play a thief of memory.
     #[cfg(test)]
     pub(crate) fn bytes(&self) -> [u8; 32] {
         *self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// Attack: what is public, the commitment, is used to get at the chain, or one context's key
+    /// material at another's. Every use of a session key has its own tag and context, so that no two
+    /// derived values are equal, and a chain cannot be computed from a commitment taken as key.
+    #[test]
+    fn commitment_and_chain_independent() {
+        let (kid, nonce) = (KeyId([1; 32]), SessionNonce([2; 16]));
+        let sets = [0b011, 0b101, 0b110].map(SlotMask);
+        let mut contexts = vec![context(&kid, &nonce, None)];
+        for role in Role::ALL {
+            contexts.extend(sets.map(|set| context(&kid, &nonce, Some((role, set)))));
+        }
+        let first = Some((Role::Workflow, sets[0]));
+        contexts.push(context(&KeyId([3; 32]), &nonce, first));
+        contexts.push(context(&kid, &SessionNonce([3; 16]), first));
+        let key = SessionKey(Zeroizing::new([7; 32]));
+        let mut derived = BTreeSet::new();
+        let mut count = 0;
+        for context in &contexts {
+            let commitment = key.commitment(context);
+            let from_commitment = SessionKey(Zeroizing::new(commitment)).chain(context);
+            let mut chain = key.chain(context);
+            derived.extend([commitment, from_commitment.bytes(), context.0]);
+            for _ in 0..3 {
+                derived.insert(chain.bytes());
+                derived.insert(Prf::new(&chain.bytes()).mac(MacTag::Block, &[0; 32]));
+                chain.advance();
+            }
+            count += 9;
+        }
+        assert_eq!(derived.len(), count);
     }
 }

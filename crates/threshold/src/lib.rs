@@ -28,3 +28,10 @@ pub use opening::{
 pub use partial::{OpenPartialError, SignedPartial, VerifiedPartial, open_partial, seal_partial};
 pub use pseudonym::{PseudonymKey, pseudonym};
 pub use session::{RecordToSeal, SealError, Sealer, SessionError, SessionParameters, open_session};
+
+// The world of the tests names this crate as its users do.
+#[cfg(test)]
+extern crate self as bailiwick_threshold;
+#[cfg(test)]
+#[path = "../tests/world/mod.rs"]
+mod world;

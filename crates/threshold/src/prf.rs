@@ -47,6 +47,13 @@ impl Prf {
         }
     }
 
+    /// What a thief of memory takes.
+    #[cfg(test)]
+    pub(crate) fn copy(&self) -> Self {
+        let (inner, outer) = (self.inner, self.outer);
+        Self { inner, outer }
+    }
+
     /// `mac(k, t, x) = HMAC-SHA256(k, t || x)`.
     pub(crate) fn mac(&self, tag: MacTag, input: &[u8; 32]) -> [u8; 32] {
         const LENGTH: usize = 8 + 32;

@@ -185,3 +185,102 @@ pub(crate) fn decrypt(key: &[u8; 32], x: &Digest, sealed: &[u8]) -> Option<Zeroi
         .ok()?;
     Some(opened)
 }
+
+#[cfg(test)]
+mod tests {
+    use bailiwick_envelope::block::{BlockPlace, block_leaves, block_root};
+    use bailiwick_types::SessionId;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::merkle;
+    use crate::world::by_hand;
+
+    fn keys(seed: u8) -> BlockKeys {
+        BlockKeys {
+            values: (0..6).map(|at| Prf::new(&[seed ^ at; 32])).collect(),
+            rho: Prf::new(&[seed; 32]),
+        }
+    }
+
+    proptest! {
+        /// The patched label, every hash over it, the ciphertext and the leaf are those of the
+        /// envelope's definitions, for any record fields and any block.
+        #[test]
+        fn the_fast_path_equals_the_definitions(
+            seed in any::<u8>(),
+            index in any::<u16>(),
+            block in any::<u16>(),
+            edge in "[a-z][a-z0-9-]{0,63}",
+            ids in any::<([u8; 16], [u8; 16])>(),
+            minute in any::<u32>(),
+            version in any::<u16>(),
+            padded in any::<[u8; 32]>(),
+            phone in any::<bool>(),
+        ) {
+            let category = if phone { Category::Phone } else { Category::Ip };
+            let padded = [&padded[..], &padded[..]].concat()[..category.padded_length()].to_vec();
+            let fields = RecordFields {
+                record: RecordId(ids.0),
+                subject: SubjectPseudonym(ids.1),
+                category,
+                minute: Minute(minute),
+            };
+            let place = BlockPlace {
+                sid: SessionId([seed; 32]),
+                block,
+                jurisdiction: "FR".parse().expect("assigned"),
+                edge: edge.parse().expect("a name"),
+                pseudonym_version: version,
+            };
+            let keys = keys(seed);
+            let other = SealedRecord {
+                record: RecordId([0; 16]),
+                subject: SubjectPseudonym([0; 16]),
+                category: Category::Phone,
+                minute: Minute(0),
+                alpha: Digest([0; 32]),
+                ciphertext: Vec::new(),
+            };
+            let mut sealer = BlockSealer::new(&keys, &other.label(&place, 0));
+            let (record, leaf) = sealer.seal(index, &fields, &padded);
+
+            let label = record.label(&place, index);
+            prop_assert_eq!(&sealer.label.bytes, &label.to_bytes());
+            let rho = keys.rho.mac(MacTag::Rho, &label.plaintext_hash(&padded).0);
+            prop_assert_eq!(record.alpha, label.alpha(&rho, &padded));
+            let x = label.record_input(&record.alpha);
+            let values: Vec<u8> =
+                keys.values.iter().flat_map(|key| key.mac(MacTag::Value, &x.0)).collect();
+            let key = by_hand::record_key(&place.sid, &values, &x);
+            let expected = by_hand::encrypt(&key, &x, &[&rho[..], &padded].concat());
+            prop_assert_eq!(&record.ciphertext, &expected);
+            prop_assert_eq!(leaf, label.manifest_leaf_of(&record.alpha, &record.ciphertext).0);
+        }
+    }
+
+    #[test]
+    fn the_root_equals_the_definition_at_every_size() {
+        let place = BlockPlace {
+            sid: SessionId([1; 32]),
+            block: 0,
+            jurisdiction: "FR".parse().expect("assigned"),
+            edge: "edge-1".parse().expect("a name"),
+            pseudonym_version: 1,
+        };
+        let record = |number: usize| SealedRecord {
+            record: RecordId([number as u8; 16]),
+            subject: SubjectPseudonym([0; 16]),
+            category: Category::Phone,
+            minute: Minute(number as u32),
+            alpha: Digest([0; 32]),
+            ciphertext: vec![0; 80],
+        };
+        let records: Vec<SealedRecord> = (0..70).map(record).collect();
+        for size in 1..=records.len() {
+            let leaves = block_leaves(&place, &records[..size]);
+            let expected = block_root(&place, &records[..size]);
+            assert_eq!(Digest(merkle::root(leaves)), expected, "{size}");
+        }
+    }
+}

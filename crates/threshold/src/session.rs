@@ -478,3 +478,6 @@ impl fmt::Debug for Sealer {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

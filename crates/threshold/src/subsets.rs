@@ -156,3 +156,115 @@ impl Search<'_> {
         bool::from(alpha.0.ct_eq(&self.record.alpha.0)).then_some(opened)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bailiwick_types::SlotMask;
+
+    use super::*;
+    use crate::world::{World, by_hand, phone};
+
+    /// GHASH's multiplication: bit 0 is the highest bit of the first byte (SP 800-38D section 6.3).
+    fn times(x: u128, y: u128) -> u128 {
+        let mut product = 0;
+        let mut factor = y;
+        for bit in (0..128).rev() {
+            if x >> bit & 1 == 1 {
+                product ^= factor;
+            }
+            let carry = factor & 1;
+            factor = (factor >> 1) ^ (carry * (0xe1 << 120));
+        }
+        product
+    }
+
+    fn power(mut base: u128, mut exponent: u128) -> u128 {
+        let mut product = 1 << 127;
+        while exponent > 0 {
+            if exponent & 1 == 1 {
+                product = times(product, base);
+            }
+            base = times(base, base);
+            exponent >>= 1;
+        }
+        product
+    }
+
+    fn blocks(bytes: &[u8]) -> Vec<u128> {
+        bytes
+            .as_chunks::<16>()
+            .0
+            .iter()
+            .map(|block| u128::from_be_bytes(*block))
+            .collect()
+    }
+
+    /// `H` and the key stream `E(k, J0), E(k, J0 + 1), ..` come out of the cipher itself: a message
+    /// of zeros gives the stream, and two tags that differ in one block give a power of `H`.
+    struct Cipher([u8; 32]);
+
+    impl Cipher {
+        fn tag_of(&self, x: &Digest, ciphertext: &[u8]) -> u128 {
+            let stream = by_hand::encrypt(&self.0, x, &[0; 64]);
+            let plain: Vec<u8> = ciphertext.iter().zip(&stream).map(|(a, b)| a ^ b).collect();
+            let sealed = by_hand::encrypt(&self.0, x, &plain);
+            assert_eq!(&sealed[..64], ciphertext);
+            blocks(&sealed[64..])[0]
+        }
+
+        /// The tag's change when block `at` of four changes by one.
+        fn slope(&self, x: &Digest, at: usize) -> u128 {
+            let mut one = [0; 64];
+            one[16 * at] = 0x80;
+            self.tag_of(x, &[0; 64]) ^ self.tag_of(x, &one)
+        }
+    }
+
+    /// Attack: AES-GCM commits to no key, so an edge makes one ciphertext that opens under two keys
+    /// and lets the recipient's choice of members decide what it says. alpha accepts one of them.
+    #[test]
+    fn two_keys_one_ciphertext_rejected() {
+        let mut world = World::new();
+        let keys = by_hand::keys(&world);
+        let header = by_hand::deal(&mut world, &keys, |_, _, _, key| key);
+        let shown = phone(1, "33611111111").plaintext;
+        let mut record = by_hand::seal(&header, &keys, &shown);
+        let x = record.label.record_input(&record.alpha);
+        let mut other_keys = keys.clone();
+        other_keys.insert((Role::Workflow, SlotMask(0b011)), [0xee; 32]);
+        let key_of = |keys| {
+            let values = by_hand::all_values(&header, keys, &x);
+            by_hand::record_key(&header.sid(), &values, &x)
+        };
+        let (first, second) = (Cipher(key_of(&keys)), Cipher(key_of(&other_keys)));
+
+        // Block 0 lies in rho, which may be anything: it is chosen so that both tags are equal.
+        let mut body: [u8; 64] = record.ciphertext[..64].try_into().expect("rho and a phone");
+        let gap = first.tag_of(&x, &body) ^ second.tag_of(&x, &body);
+        let slope = first.slope(&x, 0) ^ second.slope(&x, 0);
+        let fix = times(gap, power(slope, u128::MAX - 1));
+        let changed = blocks(&body)[0] ^ fix;
+        body[..16].copy_from_slice(&changed.to_be_bytes());
+        let tag = first.tag_of(&x, &body);
+        assert_eq!(tag, second.tag_of(&x, &body), "one tag for two keys");
+        record.ciphertext = [&body[..], &tag.to_be_bytes()].concat();
+        let opened = |cipher: &Cipher| by_hand::decrypt(&cipher.0, &x, &record.ciphertext);
+        let (one, two) = (
+            opened(&first).expect("opens"),
+            opened(&second).expect("opens too"),
+        );
+        assert_ne!(one, two);
+
+        let search = Search { x, record: &record };
+        assert!(search.open_with(&first.0).is_none() && search.open_with(&second.0).is_none());
+        // Whichever reading alpha commits to, the other one stays refused.
+        for (kept, refused, reading) in [(&first, &second, &one), (&second, &first, &two)] {
+            let rho: [u8; 32] = reading[..32].try_into().expect("rho");
+            let mut bound = record.clone();
+            bound.alpha = bound.label.alpha(&rho, &reading[32..]);
+            let search = Search { x, record: &bound };
+            assert!(search.open_with(&kept.0).is_some());
+            assert!(search.open_with(&refused.0).is_none());
+        }
+    }
+}
