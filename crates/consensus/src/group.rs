@@ -83,4 +83,6 @@ pub struct GroupStatus {
     pub members: Vec<Lag>,
     /// Size of the record store's file in bytes.
     pub store_bytes: u64,
+    /// False once the group has stopped here with an error.
+    pub running: bool,
 }

@@ -1,41 +1,132 @@
 //! All groups of one node.
-#![allow(clippy::unimplemented, unused_variables)]
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
+use std::time::Duration;
 
-use bailiwick_storage::{StoreView, WalStatistics};
-use bailiwick_transport::{Operation, Refusal, StreamReceiver, StreamSender};
+use bailiwick_storage::{StoreView, Wal, WalStatistics};
+use bailiwick_transport::{Pool, PoolOptions};
 use bailiwick_types::{GroupId, Identity, NodeId, Timestamp};
-use bytes::Bytes;
-use tokio::sync::watch;
+use openraft::EmptyNode;
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
 
-use crate::error::{AdministerError, HostError, ProposeError, ReadError};
-use crate::group::{GroupSpec, GroupStatus, Leader, PeerAddress};
-use crate::options::HostOptions;
+use crate::error::HostError;
+use crate::group::{GroupKind, GroupSpec, GroupStatus, Leader, PeerAddress};
+use crate::hosted::{Hosted, configuration, directory};
+use crate::links::Links;
+use crate::options::{HostOptions, RaftTimings};
+use crate::state_machine::blocking;
+
+/// How often the groups' stores and logs are looked after.
+const CARE_PERIOD: Duration = Duration::from_millis(500);
 
 /// All Raft groups of one node.
-pub struct Host;
+pub struct Host {
+    options: HostOptions,
+    wal: Wal,
+    links: Arc<Links>,
+    groups: RwLock<BTreeMap<GroupId, Arc<Hosted>>>,
+    /// One group is opened or removed at a time.
+    changing: tokio::sync::Mutex<()>,
+    closed: AtomicBool,
+    care: Mutex<Option<JoinHandle<()>>>,
+    myself: Weak<Self>,
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Host")
+            .field("node", &self.options.node)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Host {
     /// Longest command in bytes: a message between processes less its framing.
     pub const COMMAND_BYTES: usize = bailiwick_types::limits::MESSAGE_BYTES - (64 << 10);
 
-    /// Opens the node's write-ahead log. Must be called within a tokio runtime.
+    /// Opens the node's write-ahead log. Blocks while it reads the log; must be called within a tokio
+    /// runtime.
     ///
     /// # Errors
     /// [`HostError`] when the log cannot be opened or the timings contradict each other.
     pub fn start(options: HostOptions) -> Result<Arc<Self>, HostError> {
-        unimplemented!()
+        configuration(GroupId::DIRECTORY, &options.timings)?;
+        options
+            .disk
+            .create_directory("groups")
+            .map_err(|error| HostError::Storage(error.to_string()))?;
+        let wal = Wal::open(options.disk.clone(), options.wal.clone())
+            .map_err(|error| HostError::Storage(error.to_string()))?;
+        let pool = Pool::new(options.tls.clone(), PoolOptions::default());
+        let links = Arc::new(Links::new(pool));
+        let host = Arc::new_cyclic(|myself| Self {
+            options,
+            wal,
+            links,
+            groups: RwLock::default(),
+            changing: tokio::sync::Mutex::new(()),
+            closed: AtomicBool::new(false),
+            care: Mutex::new(None),
+            myself: myself.clone(),
+        });
+        let care = tokio::spawn(care(host.myself.clone()));
+        *host.care.lock().unwrap_or_else(PoisonError::into_inner) = Some(care);
+        Ok(host)
+    }
+
+    pub(crate) fn myself(&self) -> Arc<Self> {
+        // Whoever calls a method holds it.
+        self.myself.upgrade().expect("a host is always in its Arc")
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.options.clock.now()
+    }
+
+    pub(crate) fn timings(&self) -> &RaftTimings {
+        &self.options.timings
+    }
+
+    pub(crate) fn placed_here(&self, kind: &GroupKind) -> bool {
+        (self.options.placement)(kind)
+    }
+
+    pub(crate) fn hosted(&self, id: GroupId) -> Option<Arc<Hosted>> {
+        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        groups.get(&id).cloned()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn leader_of(&self, node: NodeId) -> Leader {
+        self.links.leader(node)
+    }
+
+    fn all(&self) -> Vec<Arc<Hosted>> {
+        let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
+        groups.values().cloned().collect()
+    }
+
+    /// This node's number.
+    pub fn node(&self) -> NodeId {
+        self.options.node
     }
 
     /// Replaces the list of vault nodes, this node included.
     pub fn set_peers(&self, peers: Vec<PeerAddress>) {
-        unimplemented!()
+        self.links.set_peers(peers);
     }
 
-    /// The node that an authenticated vault is; `None` for everybody else.
+    /// The node that an authenticated vault is; `None` for everybody else, and for a vault whose
+    /// certificate names another region than the list of nodes.
     pub fn peer_of(&self, identity: &Identity) -> Option<NodeId> {
-        unimplemented!()
+        self.links.node_of(identity)
     }
 
     /// Opens the group's stores and starts it, unless it runs. A blank group is initialised by its
@@ -44,7 +135,65 @@ impl Host {
     /// # Errors
     /// [`HostError`].
     pub async fn ensure_group(&self, spec: GroupSpec) -> Result<(), HostError> {
-        unimplemented!()
+        let _one = self.changing.lock().await;
+        if self.is_closed() {
+            return Err(HostError::ShuttingDown);
+        }
+        if !self.placed_here(&spec.kind) {
+            return Err(HostError::Placement(spec.id));
+        }
+        let group = match self.hosted(spec.id) {
+            Some(group) if group.kind != spec.kind => return Err(HostError::KindChanged(spec.id)),
+            Some(group) => group,
+            None => {
+                let group = Hosted::start(&self.options, &self.wal, &self.links, &spec).await?;
+                let group = Arc::new(group);
+                let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+                groups.insert(spec.id, group.clone());
+                group
+            }
+        };
+        self.initialise(&group, &spec).await
+    }
+
+    async fn initialise(&self, group: &Arc<Hosted>, spec: &GroupSpec) -> Result<(), HostError> {
+        let stopped = |error: String| HostError::Stopped(spec.id, error);
+        let first = spec.voters.iter().min();
+        let initialised = group.raft.is_initialized().await;
+        if first != Some(&self.options.node) || initialised.map_err(|e| stopped(e.to_string()))? {
+            return Ok(());
+        }
+        let voters: BTreeMap<u64, EmptyNode> =
+            spec.voters.iter().map(|node| (node.0, EmptyNode {})).collect();
+        match group.raft.initialize(voters).await {
+            Ok(()) => {}
+            // Another voter's log arrived first.
+            Err(error) if error.api_error().is_some() => return Ok(()),
+            Err(error) => return Err(stopped(error.to_string())),
+        }
+        if !spec.learners.is_empty() {
+            let (host, spec) = (self.myself(), spec.clone());
+            tokio::spawn(async move { host.add_first_learners(spec).await });
+        }
+        Ok(())
+    }
+
+    /// Adds a new group's learners if this node comes to lead it. The directory's reconciliation
+    /// does it otherwise.
+    async fn add_first_learners(&self, spec: GroupSpec) {
+        for _ in 0..20 {
+            tokio::time::sleep(self.timings().election_min).await;
+            match self.hosted(spec.id).and_then(|group| group.leader()) {
+                Some(leader) if leader == self.options.node => {}
+                Some(_) => return,
+                None => continue,
+            }
+            let change = self.change_membership(spec.id, spec.voters.clone(), spec.learners.clone());
+            match change.await {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(group = %spec.id, %error, "learners not added yet"),
+            }
+        }
     }
 
     /// Stops a group and deletes its log and its files from this node.
@@ -52,128 +201,129 @@ impl Host {
     /// # Errors
     /// [`HostError`] when the disk fails.
     pub async fn remove_group(&self, id: GroupId) -> Result<(), HostError> {
-        unimplemented!()
-    }
-
-    /// Proposes a command; returns its encoded outcome once a quorum has it on disk and this node
-    /// applied it. What was definitely not appended is repeated within the deadline.
-    ///
-    /// # Errors
-    /// [`ProposeError`].
-    pub async fn propose(&self, id: GroupId, command: Bytes) -> Result<Bytes, ProposeError> {
-        unimplemented!()
-    }
-
-    /// A view that holds at least everything that was acknowledged before the call (ReadIndex).
-    ///
-    /// # Errors
-    /// [`ReadError`].
-    pub async fn read(&self, id: GroupId) -> Result<StoreView, ReadError> {
-        unimplemented!()
+        let _one = self.changing.lock().await;
+        let storage = |error: String| HostError::Storage(error);
+        let group = {
+            let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+            groups.remove(&id)
+        };
+        if let Some(group) = group {
+            // A task that panicked is gone as well.
+            let _ = group.raft.shutdown().await;
+        }
+        let (sender, receiver) = oneshot::channel();
+        self.wal.group(id).remove(Box::new(move |result| {
+            let _ = sender.send(result);
+        }));
+        let removed = receiver.await.map_err(|_| storage("the log is closed".to_owned()))?;
+        removed.map_err(|error| storage(error.to_string()))?;
+        let disk = self.options.disk.clone();
+        blocking(move || {
+            let directory = directory(id);
+            if disk.exists(&directory)? {
+                for name in disk.list(&directory)? {
+                    disk.remove(&format!("{directory}/{name}"))?;
+                }
+                disk.sync_directory(&directory)?;
+            }
+            Ok(())
+        })
+        .await
+        .map_err(|error| storage(error.to_string()))
     }
 
     /// What this node has applied, on the leader or not: no guarantee of freshness.
     ///
     /// # Errors
-    /// [`ReadError::NoSuchGroup`] and [`ReadError::Storage`].
-    pub fn read_local(&self, id: GroupId) -> Result<StoreView, ReadError> {
-        unimplemented!()
+    /// [`crate::ReadError::NoSuchGroup`] and [`crate::ReadError::Storage`].
+    pub fn read_local(&self, id: GroupId) -> Result<StoreView, crate::ReadError> {
+        let group = self.hosted(id).ok_or(crate::ReadError::NoSuchGroup(id))?;
+        let view = group.machine.view();
+        view.map_err(|error| crate::ReadError::Storage(error.to_string()))
     }
 
     /// The group's leader, when this node knows it.
     pub fn leader(&self, id: GroupId) -> Option<Leader> {
-        unimplemented!()
+        let leader = self.hosted(id)?.leader()?;
+        Some(self.links.leader(leader))
     }
 
     /// Whether this node believes that it leads the group.
     pub fn is_leader(&self, id: GroupId) -> bool {
-        unimplemented!()
+        self.hosted(id)
+            .is_some_and(|group| group.leader() == Some(self.options.node))
     }
 
     /// The state of all groups, by id.
     pub fn group_status(&self) -> Vec<GroupStatus> {
-        unimplemented!()
+        self.all().iter().map(|group| group.status()).collect()
     }
 
     /// What the write-ahead log counted.
     pub fn log_statistics(&self) -> WalStatistics {
-        unimplemented!()
+        self.wal.statistics()
     }
 
     /// Tells the index that the group has applied; `None` when this node has no such group.
     pub fn watch_applied(&self, id: GroupId) -> Option<watch::Receiver<u64>> {
-        unimplemented!()
+        Some(self.hosted(id)?.machine.watch_applied())
     }
 
     /// Tells who leads the group; `None` when this node has no such group.
     pub fn watch_leadership(&self, id: GroupId) -> Option<watch::Receiver<Option<NodeId>>> {
-        unimplemented!()
+        Some(self.hosted(id)?.watch_leadership())
     }
 
-    /// Hands the leadership to another voter and waits until it leads.
-    ///
-    /// # Errors
-    /// [`AdministerError`].
-    pub async fn transfer_leader(&self, id: GroupId, to: NodeId) -> Result<(), AdministerError> {
-        unimplemented!()
-    }
-
-    /// Makes these nodes the voters and those the learners; learners catch up before they vote.
-    ///
-    /// # Errors
-    /// [`AdministerError`].
-    pub async fn change_membership(
-        &self,
-        id: GroupId,
-        voters: Vec<NodeId>,
-        learners: Vec<NodeId>,
-    ) -> Result<(), AdministerError> {
-        unimplemented!()
-    }
-
-    /// Builds a snapshot now and waits for it.
-    ///
-    /// # Errors
-    /// [`AdministerError`].
-    pub async fn snapshot(&self, id: GroupId) -> Result<(), AdministerError> {
-        unimplemented!()
-    }
-
-    /// The stamp of the last applied entry: the group's log time. Zero for an empty group.
+    /// The stamp of the last applied command: the group's log time. Zero for an empty group.
     pub fn log_time(&self, id: GroupId) -> Timestamp {
-        unimplemented!()
+        self.hosted(id)
+            .map_or_else(Timestamp::default, |group| group.machine.log_time())
     }
 
     /// Stops all groups, makes the record stores durable and closes the log.
     pub async fn shutdown(&self) {
-        unimplemented!()
+        self.closed.store(true, Ordering::Release);
+        let _one = self.changing.lock().await;
+        let care = self.care.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(care) = care {
+            care.abort();
+        }
+        let groups = {
+            let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *groups)
+        };
+        for group in groups.into_values() {
+            // A task that panicked is gone as well.
+            let _ = group.raft.shutdown().await;
+            let machine = group.machine.clone();
+            if let Err(error) = blocking(move || machine.checkpoint()).await {
+                tracing::error!(group = %group.id, %error, "not made durable at shutdown");
+            }
+        }
+        let wal = self.wal.clone();
+        let closed = blocking(move || {
+            wal.close();
+            Ok(())
+        });
+        if let Err(error) = closed.await {
+            tracing::error!(%error, "the write-ahead log did not close");
+        }
     }
+}
 
-    /// Serves a Raft call of another node; `from` is who its certificate says.
-    ///
-    /// # Errors
-    /// [`Refusal`] travels to the caller.
-    pub async fn handle_call(
-        &self,
-        from: NodeId,
-        operation: Operation,
-        payload: Bytes,
-    ) -> Result<Bytes, Refusal> {
-        unimplemented!()
-    }
-
-    /// Serves a Raft stream of another node; `from` is who its certificate says.
-    ///
-    /// # Errors
-    /// [`Refusal`] travels to the caller.
-    pub async fn handle_stream(
-        &self,
-        from: NodeId,
-        operation: Operation,
-        header: Bytes,
-        sender: StreamSender,
-        receiver: StreamReceiver,
-    ) -> Result<(), Refusal> {
-        unimplemented!()
+/// Makes stores durable and lets go of log, as long as the host lives.
+async fn care(host: Weak<Host>) {
+    loop {
+        tokio::time::sleep(CARE_PERIOD).await;
+        let Some(host) = host.upgrade() else { return };
+        for group in host.all() {
+            group.retain().await;
+            if group.machine.checkpoint_due(host.timings().checkpoint_period) {
+                let machine = group.machine.clone();
+                if let Err(error) = blocking(move || machine.checkpoint()).await {
+                    tracing::error!(group = %group.id, %error, "checkpoint failed");
+                }
+            }
+        }
     }
 }

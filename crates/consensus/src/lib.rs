@@ -6,14 +6,25 @@
 //! `bailiwick-storage`'s. openraft's types stay inside this crate. Follows docs/architecture.md,
 //! "Raft groups", "Traps that others fell into" and "Time".
 
+mod administer;
 mod error;
 mod group;
 mod host;
+mod hosted;
+mod links;
+mod log_store;
 mod machine;
+mod network;
 mod options;
+mod propose;
+mod raft;
+mod retention;
+mod serve;
+mod state_machine;
+mod wire;
 
 pub use error::{AdministerError, HostError, ProposeError, ReadError};
 pub use group::{GroupKind, GroupSpec, GroupStatus, Lag, Leader, PeerAddress};
 pub use host::Host;
 pub use machine::StateMachine;
-pub use options::{Clock, HostOptions, RaftTimings, SystemClock};
+pub use options::{Clock, Fatal, HostOptions, Machines, Placement, RaftTimings, SystemClock};

@@ -52,6 +52,8 @@ pub struct RaftTimings {
     pub snapshot_entries: u64,
     /// So many entries stay in the log behind a snapshot, for followers that lag.
     pub keep_entries: u64,
+    /// Log beyond so many bytes goes earlier, once a snapshot covers it.
+    pub keep_bytes: u64,
 }
 
 impl Default for RaftTimings {
@@ -66,6 +68,7 @@ impl Default for RaftTimings {
             checkpoint_bytes: 64 << 20,
             snapshot_entries: 5000,
             keep_entries: 1000,
+            keep_bytes: 128 << 20,
         }
     }
 }
