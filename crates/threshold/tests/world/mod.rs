@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 pub mod by_hand;
+pub mod vectors;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
