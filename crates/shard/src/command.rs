@@ -8,10 +8,11 @@ use bailiwick_envelope::acknowledgement::SessionAcknowledgement;
 use bailiwick_envelope::approval::Approval;
 use bailiwick_envelope::certificate::{MemberSignature, Period};
 use bailiwick_envelope::header::SessionHeader;
+use bailiwick_envelope::keys::{SignatureError, SigningKey, sign};
 use bailiwick_envelope::offer::KeyOffer;
 use bailiwick_envelope::release::ReleaseIntent;
 use bailiwick_envelope::request::DisclosureRequest;
-use bailiwick_envelope::{EncapsulationKey, IdentityKey, Signature};
+use bailiwick_envelope::{EncapsulationKey, Encoder, IdentityKey, Signature, SignatureTag};
 use bailiwick_types::codec::{self, CodecError};
 use bailiwick_types::{
     CertificateId, ClusterId, CommandKey, Digest, Name, RequestId, Role, ShardId, Slot, Threshold,
@@ -264,4 +265,31 @@ pub struct MemberRefusal {
     pub slot: Slot,
     /// Which check failed, in words; at most 1,024 bytes.
     pub reason: String,
+}
+
+impl MemberRefusal {
+    /// `Sig(m, "refuse", rd, R, m, reason)`.
+    pub fn sign(&self, key: &SigningKey) -> Signature {
+        sign(key, SignatureTag::Refuse, |e| self.fields(e))
+    }
+
+    /// Verifies the member's signature.
+    ///
+    /// # Errors
+    /// [`SignatureError`] when the key did not sign this refusal.
+    pub fn verify(
+        &self,
+        member: &IdentityKey,
+        signature: &Signature,
+    ) -> Result<(), SignatureError> {
+        member.verify(SignatureTag::Refuse, |e| self.fields(e), signature)
+    }
+
+    fn fields(&self, encoder: &mut Encoder) {
+        encoder
+            .bytes(&self.request.0)
+            .u8(self.role.code())
+            .u8(self.slot.number())
+            .text(&self.reason);
+    }
 }

@@ -8,17 +8,33 @@
 //! Not here: opening ciphertexts (nobody at a vault can), policy (a digest only), own trust files
 //! (nodes check them before they propose, approvers before they release).
 
+mod apply;
+mod blocks;
+mod certificates;
 pub mod command;
+mod decisions;
 pub mod directory;
+mod enrolment;
+mod evidence;
+mod genesis;
+mod log;
+mod machine;
 pub mod outcome;
 pub mod query;
 pub mod rejection;
+mod releases;
+mod remember;
+mod requests;
+mod rows;
+mod selection;
+mod sessions;
+mod tables;
 pub mod view;
 
 use bailiwick_envelope::{HashTag, hash};
-use bailiwick_types::store::{StoreError, WriteStore};
-use bailiwick_types::{Digest, Timestamp};
+use bailiwick_types::Digest;
 
+pub use apply::apply;
 pub use command::{
     CertificatePlan, Command, CommandBody, CommitteePlan, MemberRefusal, PlannedMember,
     PlannedPeriod,
@@ -32,17 +48,4 @@ pub fn documents_digest(documents: &[u8]) -> Digest {
     hash(HashTag::Document, |e| {
         e.bytes(documents);
     })
-}
-
-/// Applies one encoded [`Command`] at the log time `stamp`; returns the encoded [`Outcome`].
-///
-/// # Errors
-/// [`StoreError`] when the disk fails.
-pub fn apply(
-    store: &mut dyn WriteStore,
-    stamp: Timestamp,
-    command: &[u8],
-) -> Result<Vec<u8>, StoreError> {
-    let _ = (store, stamp, command);
-    Err(StoreError("not written yet".to_owned()))
 }

@@ -4,10 +4,11 @@
 //! Not here: who leads a group, and whether a node is alive.
 
 mod command;
+mod placement;
 mod state;
 
 pub use command::{
     CreateJurisdiction, DirectoryCommand, DirectoryCommandBody, DirectoryOutcome,
     DirectoryRejection, NodeEntry,
 };
-pub use state::{ClusterView, GroupEntry, JurisdictionEntry, apply, description};
+pub use state::{ClusterView, GroupEntry, JurisdictionEntry, NODE_LIMIT, apply, description};
