@@ -78,12 +78,10 @@ fn borrowed(bound: &Bound<Vec<u8>>) -> Bound<&[u8]> {
     bound.as_ref().map(|key| &key[..])
 }
 
+type Probe = (Table, Bound<Vec<u8>>, Bound<Vec<u8>>);
+
 /// All that can be asked has the same answer.
-fn compare(
-    real: &dyn ReadStore,
-    model: &dyn ReadStore,
-    probes: &[(Table, Bound<Vec<u8>>, Bound<Vec<u8>>)],
-) {
+fn compare(real: &dyn ReadStore, model: &dyn ReadStore, probes: &[Probe]) {
     assert_eq!(all(real), all(model));
     assert_eq!(
         real.tables().expect("tables"),
@@ -238,7 +236,7 @@ fn filled(disk: &SimulatedDisk) -> RecordStore {
     store
         .write(|rows| {
             for row in 0..700_u32 {
-                rows.put(Table::new(1), &row.to_be_bytes(), &vec![row as u8; 100])?;
+                rows.put(Table::new(1), &row.to_be_bytes(), &[row as u8; 100])?;
             }
             rows.put(Table::of_period(2, 7), b"large", &vec![5; 3 << 20])?;
             rows.put(Table::of_period(2, 8), b"", b"")
