@@ -33,12 +33,12 @@ impl Prf {
     pub(crate) fn new(key: &[u8; 32]) -> Self {
         let absorbed = |pad: u8| {
             let mut block = [pad; BLOCK];
-            for (byte, key) in block.iter_mut().zip(key) {
-                *byte ^= key;
+            for at in 0..key.len() {
+                block[at] ^= key[at];
             }
             let mut state = INITIAL;
             compress256(&mut state, &[block]);
-            block.zeroize();
+            block[..key.len()].zeroize();
             state
         };
         Self {
@@ -65,10 +65,10 @@ impl Prf {
         self.close(state)
     }
 
-    /// HMAC-SHA256 of a message of any length.
-    pub(crate) fn of(&self, message: &[u8]) -> [u8; 32] {
+    /// HMAC-SHA256 of a message, which is padded in its own buffer.
+    fn of(&self, message: &mut Vec<u8>) -> [u8; 32] {
         let mut state = self.inner;
-        absorb(&mut state, message, BLOCK);
+        pad_and_absorb(&mut state, message, 0, BLOCK);
         self.close(state)
     }
 
@@ -90,31 +90,52 @@ impl RecordKdf {
         Self(Prf::new(sid))
     }
 
-    /// 32 bytes from the concatenated values under `info`, which is at most 63 bytes long.
-    pub(crate) fn key(&self, values: &[u8], info: &[u8]) -> Zeroizing<[u8; 32]> {
+    /// 32 bytes from the concatenated values under `info`, which is at most 54 bytes long. The
+    /// values' buffer is padded in place: it holds values no more, and its owner zeroes it.
+    pub(crate) fn key(&self, values: &mut Vec<u8>, info: &[u8]) -> Zeroizing<[u8; 32]> {
         let extracted = Zeroizing::new(self.0.of(values));
-        let mut message = [0; BLOCK];
-        message[..info.len()].copy_from_slice(info);
-        message[info.len()] = 1;
-        Zeroizing::new(Prf::new(&extracted).of(&message[..=info.len()]))
+        let expand = Prf::new(&extracted);
+        let mut block = [0; BLOCK];
+        block[..info.len()].copy_from_slice(info);
+        block[info.len()] = 1;
+        let mut state = expand.inner;
+        finish(
+            &mut state,
+            &mut block,
+            info.len() + 1,
+            BLOCK + info.len() + 1,
+        );
+        Zeroizing::new(expand.close(state))
     }
 }
 
-/// SHA-256 of a message in one piece, without a hasher's buffering.
+/// SHA-256 of a public message in one piece.
 pub(crate) fn sha256(message: &[u8]) -> [u8; 32] {
     let mut state = INITIAL;
-    absorb(&mut state, message, 0);
+    let (blocks, tail) = message.as_chunks::<BLOCK>();
+    compress256(&mut state, blocks);
+    let mut block = [0; BLOCK];
+    block[..tail.len()].copy_from_slice(tail);
+    finish(&mut state, &mut block, tail.len(), message.len());
     bytes_of(state)
 }
 
-/// Absorbs a message and SHA-256's padding; `before` bytes were absorbed already.
-fn absorb(state: &mut [u32; 8], message: &[u8], before: usize) {
-    let (blocks, tail) = message.as_chunks::<BLOCK>();
-    compress256(state, blocks);
-    let mut block = [0; BLOCK];
-    block[..tail.len()].copy_from_slice(tail);
-    finish(state, &mut block, tail.len(), before + message.len());
-    block.zeroize();
+/// SHA-256 of what stands in a buffer from `start`. The padding is appended, so that no part of the
+/// message is copied; the caller truncates it.
+pub(crate) fn sha256_padding(buffer: &mut Vec<u8>, start: usize) -> [u8; 32] {
+    let mut state = INITIAL;
+    pad_and_absorb(&mut state, buffer, start, 0);
+    bytes_of(state)
+}
+
+/// Absorbs a buffer from `start` with SHA-256's padding; `before` bytes were absorbed already.
+fn pad_and_absorb(state: &mut [u32; 8], buffer: &mut Vec<u8>, start: usize, before: usize) {
+    let length = buffer.len() - start;
+    let padded = (length + 9).next_multiple_of(BLOCK);
+    buffer.push(0x80);
+    buffer.resize(start + padded - 8, 0);
+    buffer.extend_from_slice(&(8 * (before + length) as u64).to_be_bytes());
+    compress256(state, buffer[start..].as_chunks::<BLOCK>().0);
 }
 
 /// Absorbs the last `filled` bytes of a message of `total` bytes with the padding. What follows
@@ -131,8 +152,8 @@ fn finish(state: &mut [u32; 8], block: &mut [u8; BLOCK], filled: usize, total: u
 
 fn bytes_of(state: [u32; 8]) -> [u8; 32] {
     let mut bytes = [0; 32];
-    for (chunk, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(state) {
-        *chunk = word.to_be_bytes();
+    for (at, word) in state.iter().enumerate() {
+        bytes[4 * at..4 * at + 4].copy_from_slice(&word.to_be_bytes());
     }
     bytes
 }
@@ -157,10 +178,12 @@ mod tests {
                 prop_assert_eq!(Prf::new(&key).mac(*tag, &input), expected);
             }
             prop_assert_eq!(sha256(&message), bailiwick_envelope::sha256(&message).0);
+            let mut buffer = [&key[..], &message].concat();
+            prop_assert_eq!(sha256_padding(&mut buffer, 32), sha256(&message));
             let mut expected = [0; 32];
             let reference = Hkdf::<Sha256>::new(Some(&key), &message);
             reference.expand(&input, &mut expected).expect("32 bytes are not too many");
-            prop_assert_eq!(*RecordKdf::new(&key).key(&message, &input), expected);
+            prop_assert_eq!(*RecordKdf::new(&key).key(&mut message.clone(), &input), expected);
         }
     }
 }

@@ -16,7 +16,7 @@ use bailiwick_envelope::{Canonical, HashTag, MacTag};
 use bailiwick_types::{Category, Digest, Minute, RecordId, SubjectPseudonym};
 use zeroize::Zeroizing;
 
-use crate::prf::{Prf, RecordKdf, sha256};
+use crate::prf::{Prf, RecordKdf, sha256, sha256_padding};
 
 /// Bytes of rho at the head of a record's sealed plaintext.
 pub(crate) const RHO: usize = 32;
@@ -32,31 +32,74 @@ pub(crate) fn record_info(x: &Digest) -> [u8; INFO] {
     info
 }
 
-/// A block's label, encoded once, whose record fields are patched in place.
-pub(crate) struct LabelTemplate {
-    bytes: Vec<u8>,
+/// Bytes kept free before the label for what a hash puts there: at most the field of the longest tag
+/// (`bailiwick/v1/alpha`, 22), an index (6) and the label's length (4).
+const HEAD: usize = 32;
+
+/// A block's label, encoded once, whose record fields are patched in place; and the hashes over it.
+/// A hash's fields are written around the label, so that the label is never copied. The buffer holds
+/// plaintexts and is zeroed on drop.
+pub(crate) struct LabelHashes {
+    buffer: Zeroizing<Vec<u8>>,
+    /// Where the label ends.
+    end: usize,
 }
 
-impl LabelTemplate {
-    /// The template of any label of the block.
+impl LabelHashes {
+    /// The buffer of any label of the block.
     pub(crate) fn new(label: &Label) -> Self {
-        let bytes = label.to_bytes();
-        Self { bytes }
+        let label = label.to_bytes();
+        let end = HEAD + label.len();
+        // rho or alpha, a padded plaintext or a hash, and SHA-256's padding: reserved, so that
+        // growing never leaves a copy behind.
+        let mut buffer = Zeroizing::new(Vec::with_capacity(end + 2 * (4 + 48) + 2 * 64));
+        buffer.resize(HEAD, 0);
+        buffer.extend_from_slice(&label);
+        Self { buffer, end }
     }
 
     /// Makes it the label of one record.
     pub(crate) fn set(&mut self, index: u16, fields: &RecordFields) {
         // From the front: sid 4 + 32, block 4 + 2, index 4 + 2. From the back: minute 4 + 4,
         // category 4 + 1, subject 4 + 16, pseudonym version 4 + 2, record 4 + 16.
-        let end = self.bytes.len();
+        let label = &mut self.buffer[HEAD..self.end];
+        let end = label.len();
         let mut put = |at: usize, bytes: &[u8]| {
-            self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+            label[at..at + bytes.len()].copy_from_slice(bytes);
         };
         put(46, &index.to_be_bytes());
         put(end - 4, &fields.minute.0.to_be_bytes());
         put(end - 9, &[fields.category.code()]);
         put(end - 29, &fields.subject.0);
         put(end - 55, &fields.record.0);
+    }
+
+    /// `H(tag, [index,] l, first, second)`.
+    fn hash(&mut self, tag: HashTag, index: Option<u16>, first: &[u8], second: &[u8]) -> [u8; 32] {
+        const PREFIX: &[u8] = b"bailiwick/v1/";
+        let text = tag.as_str().as_bytes();
+        let mut start = HEAD;
+        let mut before = |bytes: &[u8]| {
+            self.buffer[start - bytes.len()..start].copy_from_slice(bytes);
+            start -= bytes.len();
+        };
+        before(&((self.end - HEAD) as u32).to_be_bytes());
+        if let Some(index) = index {
+            before(&index.to_be_bytes());
+            before(&2u32.to_be_bytes());
+        }
+        before(text);
+        before(PREFIX);
+        before(&((PREFIX.len() + text.len()) as u32).to_be_bytes());
+        self.buffer.truncate(self.end);
+        for field in [first, second] {
+            if !field.is_empty() {
+                let length = field.len() as u32;
+                self.buffer.extend_from_slice(&length.to_be_bytes());
+                self.buffer.extend_from_slice(field);
+            }
+        }
+        sha256_padding(&mut self.buffer, start)
     }
 }
 
@@ -78,24 +121,18 @@ pub(crate) struct BlockKeys {
 pub(crate) struct BlockSealer<'a> {
     keys: &'a BlockKeys,
     kdf: RecordKdf,
-    label: LabelTemplate,
-    message: Zeroizing<Vec<u8>>,
+    label: LabelHashes,
     values: Zeroizing<Vec<u8>>,
 }
 
 impl<'a> BlockSealer<'a> {
     /// A sealer for the block of this label.
     pub(crate) fn new(keys: &'a BlockKeys, label: &Label) -> Self {
-        let template = LabelTemplate::new(label);
-        // Tag, index, label, and at most rho, alpha or a hash with a padded plaintext: reserved so
-        // that growing never leaves a copy behind.
-        let longest = 32 + template.bytes.len() + 4 * (4 + 48);
         Self {
             keys,
             kdf: RecordKdf::new(&label.sid.0),
-            label: template,
-            message: Zeroizing::new(Vec::with_capacity(longest)),
-            values: Zeroizing::new(Vec::with_capacity(32 * keys.values.len())),
+            label: LabelHashes::new(label),
+            values: Zeroizing::new(Vec::with_capacity(32 * keys.values.len() + 2 * 64)),
         }
     }
 
@@ -107,17 +144,20 @@ impl<'a> BlockSealer<'a> {
         padded: &[u8],
     ) -> (SealedRecord, [u8; 32]) {
         self.label.set(index, fields);
-        let plaintext_hash = self.hash(HashTag::LabelPlaintext, None, &[padded]);
+        let plaintext_hash = self.label.hash(HashTag::LabelPlaintext, None, padded, &[]);
         let rho = Zeroizing::new(self.keys.rho.mac(MacTag::Rho, &plaintext_hash));
-        let alpha = self.hash(HashTag::Alpha, None, &[rho.as_ref(), padded]);
-        let x = Digest(self.hash(HashTag::RecordInput, None, &[&alpha]));
+        let alpha = self.label.hash(HashTag::Alpha, None, rho.as_ref(), padded);
+        let x = Digest(self.label.hash(HashTag::RecordInput, None, &alpha, &[]));
         self.values.clear();
         for key in &self.keys.values {
             self.values.extend_from_slice(&key.mac(MacTag::Value, &x.0));
         }
-        let key = self.kdf.key(&self.values, &record_info(&x));
+        let key = self.kdf.key(&mut self.values, &record_info(&x));
         let ciphertext = encrypt(&key, &x, rho.as_ref(), padded);
-        let leaf = self.hash(HashTag::Leaf, Some(index), &[&alpha, &sha256(&ciphertext)]);
+        let ciphertext_hash = sha256(&ciphertext);
+        let leaf = self
+            .label
+            .hash(HashTag::Leaf, Some(index), &alpha, &ciphertext_hash);
         let record = SealedRecord {
             record: fields.record,
             subject: fields.subject,
@@ -128,30 +168,6 @@ impl<'a> BlockSealer<'a> {
         };
         (record, leaf)
     }
-
-    /// `H(tag, [index,] l, fields ..)`.
-    fn hash(&mut self, tag: HashTag, index: Option<u16>, fields: &[&[u8]]) -> [u8; 32] {
-        const PREFIX: &[u8] = b"bailiwick/v1/";
-        let text = tag.as_str().as_bytes();
-        let message = &mut *self.message;
-        message.clear();
-        message.extend_from_slice(&((PREFIX.len() + text.len()) as u32).to_be_bytes());
-        message.extend_from_slice(PREFIX);
-        message.extend_from_slice(text);
-        if let Some(index) = index {
-            push(message, &index.to_be_bytes());
-        }
-        push(message, &self.label.bytes);
-        for field in fields {
-            push(message, field);
-        }
-        sha256(message)
-    }
-}
-
-fn push(message: &mut Vec<u8>, field: &[u8]) {
-    message.extend_from_slice(&(field.len() as u32).to_be_bytes());
-    message.extend_from_slice(field);
 }
 
 /// `AES-256-GCM(k, nonce 0, aad = x, rho || pt')`. The nonce is fixed because a key seals one
@@ -246,7 +262,7 @@ mod tests {
             let (record, leaf) = sealer.seal(index, &fields, &padded);
 
             let label = record.label(&place, index);
-            prop_assert_eq!(&sealer.label.bytes, &label.to_bytes());
+            prop_assert_eq!(&sealer.label.buffer[HEAD..sealer.label.end], &label.to_bytes()[..]);
             let rho = keys.rho.mac(MacTag::Rho, &label.plaintext_hash(&padded).0);
             prop_assert_eq!(record.alpha, label.alpha(&rho, &padded));
             let x = label.record_input(&record.alpha);

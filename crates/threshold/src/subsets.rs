@@ -130,11 +130,15 @@ impl Search<'_> {
         let lefts = workflow.candidates(first.map(|pair| pair[0]));
         let rights = legal_review.candidates(first.map(|pair| pair[1]));
         let mut tried = 0;
+        // Both roles' values at most, and SHA-256's padding: growing would leave a copy behind.
+        let mut values = Zeroizing::new(Vec::with_capacity(2 * 35 * 32 + 2 * 64));
         for (left_subset, left) in &lefts {
             for (right_subset, right) in &rights {
                 tried += 1;
-                let values = Zeroizing::new([left.as_slice(), right.as_slice()].concat());
-                let key = kdf.key(&values, &record_info(&self.x));
+                values.clear();
+                values.extend_from_slice(left);
+                values.extend_from_slice(right);
+                let key = kdf.key(&mut values, &record_info(&self.x));
                 if let Some(opened) = self.open_with(&key) {
                     let found = Found {
                         subsets: [*left_subset, *right_subset],

@@ -10,11 +10,14 @@ use bailiwick_threshold::{SelectedRecord, open_part};
 use bailiwick_types::{Role, SlotMask, Threshold};
 use world::*;
 
+/// A slot's values by holder set.
+type Answer = Vec<(SlotMask, [u8; 32])>;
+
 struct Scene {
     world: World,
     record: SelectedRecord,
     /// What each slot would answer, by role.
-    answers: BTreeMap<Role, BTreeMap<SlotMask, Vec<(SlotMask, [u8; 32])>>>,
+    answers: BTreeMap<Role, BTreeMap<SlotMask, Answer>>,
 }
 
 impl Scene {

@@ -19,7 +19,9 @@ fn scene() -> (World, VerifiedHeader, Vec<SelectedRecord>) {
     (world, header, records)
 }
 
-const CHANGES: [(&str, fn(&mut Label)); 9] = [
+type Change = (&'static str, fn(&mut Label));
+
+const CHANGES: [Change; 9] = [
     ("sid", |label| label.sid.0[0] ^= 1),
     ("block", |label| label.block += 1),
     ("index", |label| label.index += 1),
