@@ -18,6 +18,7 @@ pub mod operation;
 pub mod peer;
 pub mod pool;
 pub mod server;
+mod session;
 pub mod stream;
 pub mod tls;
 mod verifier;
