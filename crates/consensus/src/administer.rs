@@ -53,7 +53,12 @@ impl Host {
         }
         let mut leadership = group.watch_leadership();
         let stopped = |_| AdministerError::ShuttingDown;
-        group.raft.trigger().transfer_leader(to.0).await.map_err(stopped)?;
+        group
+            .raft
+            .trigger()
+            .transfer_leader(to.0)
+            .await
+            .map_err(stopped)?;
         let leads = leadership.wait_for(|leader| *leader == Some(to));
         match timeout(TRANSFER_DEADLINE, leads).await {
             Ok(Ok(_)) => Ok(()),
@@ -75,7 +80,9 @@ impl Host {
     ) -> Result<(), AdministerError> {
         let group = self.led(id)?;
         if voters.is_empty() {
-            return Err(AdministerError::Refused("no voter would be left".to_owned()));
+            return Err(AdministerError::Refused(
+                "no voter would be left".to_owned(),
+            ));
         }
         let voters: BTreeSet<u64> = voters.iter().map(|node| node.0).collect();
         let learners: BTreeSet<u64> = learners.iter().map(|node| node.0).collect();
@@ -101,7 +108,9 @@ impl Host {
             .map(|node| (*node, EmptyNode {}))
             .collect();
         if !new.is_empty() {
-            let added = group.raft.change_membership(ChangeMembers::AddNodes(new), true);
+            let added = group
+                .raft
+                .change_membership(ChangeMembers::AddNodes(new), true);
             self.retried(added.await.map(drop))?;
         }
         let current: BTreeSet<u64> = group.raft.voter_ids().collect();
@@ -118,12 +127,18 @@ impl Host {
         if gone.is_empty() {
             return Ok(());
         }
-        let removed = group.raft.change_membership(ChangeMembers::RemoveNodes(gone), false);
+        let removed = group
+            .raft
+            .change_membership(ChangeMembers::RemoveNodes(gone), false);
         self.retried(removed.await.map(drop))
     }
 
     fn members(&self, group: &Hosted) -> BTreeSet<u64> {
-        group.raft.voter_ids().chain(group.raft.learner_ids()).collect()
+        group
+            .raft
+            .voter_ids()
+            .chain(group.raft.learner_ids())
+            .collect()
     }
 
     fn retried(
@@ -134,7 +149,9 @@ impl Host {
         Err(match error {
             RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
                 AdministerError::NotLeader {
-                    leader: forward.leader_id.map(|leader| self.leader_of(NodeId(leader))),
+                    leader: forward
+                        .leader_id
+                        .map(|leader| self.leader_of(NodeId(leader))),
                 }
             }
             RaftError::APIError(ClientWriteError::ChangeMembershipError(error)) => match error {

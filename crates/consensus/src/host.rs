@@ -61,7 +61,7 @@ impl Host {
             .map_err(|error| HostError::Storage(error.to_string()))?;
         let wal = Wal::open(options.disk.clone(), options.wal.clone())
             .map_err(|error| HostError::Storage(error.to_string()))?;
-        let pool = Pool::new(options.tls.clone(), PoolOptions::default());
+        let pool = Pool::new(options.tls.clone(), pool_options(&options));
         let links = Arc::new(Links::new(pool));
         let host = Arc::new_cyclic(|myself| Self {
             options,
@@ -163,8 +163,11 @@ impl Host {
         if first != Some(&self.options.node) || initialised.map_err(|e| stopped(e.to_string()))? {
             return Ok(());
         }
-        let voters: BTreeMap<u64, EmptyNode> =
-            spec.voters.iter().map(|node| (node.0, EmptyNode {})).collect();
+        let voters: BTreeMap<u64, EmptyNode> = spec
+            .voters
+            .iter()
+            .map(|node| (node.0, EmptyNode {}))
+            .collect();
         match group.raft.initialize(voters).await {
             Ok(()) => {}
             // Another voter's log arrived first.
@@ -188,7 +191,8 @@ impl Host {
                 Some(_) => return,
                 None => continue,
             }
-            let change = self.change_membership(spec.id, spec.voters.clone(), spec.learners.clone());
+            let change =
+                self.change_membership(spec.id, spec.voters.clone(), spec.learners.clone());
             match change.await {
                 Ok(()) => return,
                 Err(error) => tracing::warn!(group = %spec.id, %error, "learners not added yet"),
@@ -215,7 +219,9 @@ impl Host {
         self.wal.group(id).remove(Box::new(move |result| {
             let _ = sender.send(result);
         }));
-        let removed = receiver.await.map_err(|_| storage("the log is closed".to_owned()))?;
+        let removed = receiver
+            .await
+            .map_err(|_| storage("the log is closed".to_owned()))?;
         removed.map_err(|error| storage(error.to_string()))?;
         let disk = self.options.disk.clone();
         blocking(move || {
@@ -284,7 +290,11 @@ impl Host {
     pub async fn shutdown(&self) {
         self.closed.store(true, Ordering::Release);
         let _one = self.changing.lock().await;
-        let care = self.care.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let care = self
+            .care
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(care) = care {
             care.abort();
         }
@@ -311,6 +321,15 @@ impl Host {
     }
 }
 
+/// How the other nodes are dialled: a node that comes back must hear its leader within an election.
+fn pool_options(options: &HostOptions) -> PoolOptions {
+    let mut pool = PoolOptions::default();
+    pool.connect.hello.cluster = options.cluster;
+    pool.connect.connect_timeout = options.timings.election_max;
+    pool.backoff_ceiling = options.timings.heartbeat;
+    pool
+}
+
 /// Makes stores durable and lets go of log, as long as the host lives.
 async fn care(host: Weak<Host>) {
     loop {
@@ -318,7 +337,10 @@ async fn care(host: Weak<Host>) {
         let Some(host) = host.upgrade() else { return };
         for group in host.all() {
             group.retain().await;
-            if group.machine.checkpoint_due(host.timings().checkpoint_period) {
+            if group
+                .machine
+                .checkpoint_due(host.timings().checkpoint_period)
+            {
                 let machine = group.machine.clone();
                 if let Err(error) = blocking(move || machine.checkpoint()).await {
                     tracing::error!(group = %group.id, %error, "checkpoint failed");

@@ -113,7 +113,10 @@ impl Hosted {
             last_stamp.clone(),
             options.fatal.clone(),
         );
-        let target = Target { group: spec.id, kind: spec.kind };
+        let target = Target {
+            group: spec.id,
+            kind: spec.kind,
+        };
         let patience = options.timings.election_min;
         let network = Network::new(links.clone(), target, machine.clone(), patience);
         let raft = Raft::new(options.node.0, config, network, log, machine.clone())
@@ -151,19 +154,29 @@ impl Hosted {
 
     /// Hears a leader of this term no more: its clock is wrong.
     pub(crate) fn distrust(&self, term: u64) {
-        let mut distrusted = self.distrusted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut distrusted = self
+            .distrusted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         *distrusted = (*distrusted).max(Some(term));
     }
 
     /// Whether the leader of this term stamped too far ahead.
     pub(crate) fn distrusts(&self, term: u64) -> bool {
-        *self.distrusted.lock().unwrap_or_else(PoisonError::into_inner) == Some(term)
+        *self
+            .distrusted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            == Some(term)
     }
 
     /// Lets go of log that nobody needs once there is too much of it.
     pub(crate) async fn retain(&self) {
         let (snapshot, purge) = {
-            let mut retention = self.retention.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut retention = self
+                .retention
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             retention.tick(self.machine.applied_index(), self.machine.applied_bytes())
         };
         // Both only ask; a stopped group has nothing to let go of.

@@ -21,10 +21,12 @@ mod raft;
 mod retention;
 mod serve;
 mod state_machine;
+#[cfg(test)]
+mod storage_tests;
 mod wire;
 
 pub use error::{AdministerError, HostError, ProposeError, ReadError};
 pub use group::{GroupKind, GroupSpec, GroupStatus, Lag, Leader, PeerAddress};
 pub use host::Host;
-pub use machine::StateMachine;
+pub use machine::{StateMachine, shard_machines};
 pub use options::{Clock, Fatal, HostOptions, Machines, Placement, RaftTimings, SystemClock};

@@ -41,9 +41,10 @@ impl LinkError {
     pub(crate) fn unreachable(&self) -> bool {
         match self {
             Self::UnknownNode(_) | Self::Connect(_) | Self::Malformed(_) => true,
-            Self::Call(error) | Self::Stream(StreamError::Refused(error)) => {
-                !matches!(error, CallError::Busy | CallError::NotSent | CallError::Deadline)
-            }
+            Self::Call(error) | Self::Stream(StreamError::Refused(error)) => !matches!(
+                error,
+                CallError::Busy | CallError::NotSent | CallError::Deadline
+            ),
             Self::Stream(_) | Self::Timeout => false,
         }
     }
@@ -57,7 +58,10 @@ pub(crate) struct Links {
 
 impl Links {
     pub(crate) fn new(pool: Pool) -> Self {
-        Self { pool, peers: RwLock::default() }
+        Self {
+            pool,
+            peers: RwLock::default(),
+        }
     }
 
     pub(crate) fn set_peers(&self, peers: Vec<PeerAddress>) {
@@ -92,7 +96,11 @@ impl Links {
     async fn connection(&self, to: NodeId, purpose: Purpose) -> Result<Connection, LinkError> {
         let peer = self.peer(to).ok_or(LinkError::UnknownNode(to))?;
         let expected = ExpectedPeer::vault().with_id(peer.name);
-        Ok(self.pool.get(&peer.address, expected, purpose).await?)
+        let connection = self
+            .pool
+            .connection(&peer.address, &expected, purpose)
+            .await?;
+        Ok(connection)
     }
 
     /// Asks another node; the deadline covers connecting too.
@@ -104,7 +112,7 @@ impl Links {
         deadline: Duration,
     ) -> Result<Bytes, LinkError> {
         let call = async {
-            let connection = self.connection(to, Purpose::Calls).await?;
+            let connection = self.connection(to, Purpose::Interactive).await?;
             Ok(connection.call(operation, payload, deadline).await?)
         };
         tokio::time::timeout(deadline, call)
@@ -123,7 +131,7 @@ impl Links {
     ) -> Result<(StreamSender, StreamReceiver), LinkError> {
         let open = async {
             let connection = self.connection(to, purpose).await?;
-            Ok(connection.open_stream(operation, header).await?)
+            Ok(connection.open(operation, header).await?)
         };
         tokio::time::timeout(deadline, open)
             .await

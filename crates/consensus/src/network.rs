@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bailiwick_storage::{SnapshotReader, write_snapshot};
-use bailiwick_transport::{CallError, Operation, Purpose, StreamError, StreamReceiver, StreamSender};
+use bailiwick_transport::{
+    CallError, Operation, Purpose, StreamError, StreamReceiver, StreamSender,
+};
 use bailiwick_types::NodeId;
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -64,7 +66,12 @@ impl Network {
         machine: GroupMachine,
         patience: Duration,
     ) -> Self {
-        Self { links, target, machine, patience }
+        Self {
+            links,
+            target,
+            machine,
+            patience,
+        }
     }
 }
 
@@ -72,7 +79,10 @@ impl RaftNetworkFactory<Types> for Network {
     type Network = Peer;
 
     async fn new_client(&mut self, target: u64, _node: &EmptyNode) -> Peer {
-        Peer { to: NodeId(target), network: self.clone() }
+        Peer {
+            to: NodeId(target),
+            network: self.clone(),
+        }
     }
 }
 
@@ -154,7 +164,11 @@ impl RaftNetworkV2<Types> for Peer {
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
         let answer = self
             .network
-            .append_once(self.to, &request, option.soft_ttl().max(self.network.patience))
+            .append_once(
+                self.to,
+                &request,
+                option.soft_ttl().max(self.network.patience),
+            )
             .await
             .map_err(rpc_error)?;
         Ok(match answer {
@@ -176,12 +190,16 @@ impl RaftNetworkV2<Types> for Peer {
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
         let (answers, receiver) = mpsc::channel(APPENDS_UNDER_WAY);
-        let appender = Appender { network: self.network.clone(), to: self.to };
+        let appender = Appender {
+            network: self.network.clone(),
+            to: self.to,
+        };
         let running = Running(tokio::spawn(appender.run(input, answers)));
-        let stream = futures::stream::unfold((receiver, running), |(mut receiver, running)| async {
-            let answer = receiver.recv().await?;
-            Some((answer, (receiver, running)))
-        });
+        let stream =
+            futures::stream::unfold((receiver, running), |(mut receiver, running)| async {
+                let answer = receiver.recv().await?;
+                Some((answer, (receiver, running)))
+            });
         Box::pin(async move { Ok(Box::pin(stream) as BoxStream<'s, _>) })
     }
 
@@ -192,7 +210,9 @@ impl RaftNetworkV2<Types> for Peer {
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
         let deadline = option.soft_ttl().max(self.network.patience);
         let network = &self.network;
-        network.small(self.to, Operation::RaftVote, request, deadline).await
+        network
+            .small(self.to, Operation::RaftVote, request, deadline)
+            .await
     }
 
     async fn pre_vote(
@@ -202,7 +222,9 @@ impl RaftNetworkV2<Types> for Peer {
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
         let deadline = option.soft_ttl().max(self.network.patience);
         let network = &self.network;
-        network.small(self.to, Operation::RaftPreVote, request, deadline).await
+        network
+            .small(self.to, Operation::RaftPreVote, request, deadline)
+            .await
     }
 
     async fn full_snapshot(
@@ -232,7 +254,9 @@ impl RaftNetworkV2<Types> for Peer {
             last_log_id: request.last_log_id().copied(),
         };
         let network = &self.network;
-        network.small(self.to, Operation::RaftTransfer, message, deadline).await
+        network
+            .small(self.to, Operation::RaftTransfer, message, deadline)
+            .await
     }
 }
 
@@ -260,10 +284,10 @@ impl Appender {
         while let Some(first) = input.next().await {
             let turn = match self.open().await {
                 Ok((sender, receiver)) => {
-                    self.stream(first, &mut input, sender, receiver, &answers).await
+                    self.stream(first, &mut input, sender, receiver, &answers)
+                        .await
                 }
-                Err(LinkError::Stream(StreamError::Refused(CallError::Busy)))
-                | Err(LinkError::Call(CallError::Busy)) => self.one(&first, &answers).await,
+                Err(LinkError::Call(CallError::Busy)) => self.one(&first, &answers).await,
                 Err(error) => Err(error),
             };
             match turn {
@@ -284,7 +308,13 @@ impl Appender {
         let patience = self.network.patience;
         self.network
             .links
-            .open(self.to, Operation::RaftAppend, header, Purpose::Calls, patience)
+            .open(
+                self.to,
+                Operation::RaftAppend,
+                header,
+                Purpose::Interactive,
+                patience,
+            )
             .await
     }
 
@@ -293,7 +323,10 @@ impl Appender {
         request: &AppendEntriesRequest<Types>,
         answers: &Answers,
     ) -> Result<Turn, LinkError> {
-        let answer = self.network.append_once(self.to, request, APPEND_STALL).await?;
+        let answer = self
+            .network
+            .append_once(self.to, request, APPEND_STALL)
+            .await?;
         Ok(forward(answer, answers).await.unwrap_or(Turn::Idle))
     }
 
@@ -373,7 +406,7 @@ async fn both(
     }
 }
 
-async fn finish(sender: StreamSender) {
+async fn finish(mut sender: StreamSender) {
     // The stream ends either way; a broken one is noticed by its receiving side.
     let _ = sender.finish().await;
 }
@@ -398,7 +431,10 @@ async fn send_snapshot(
     let meta = snapshot.meta.clone();
     let data = snapshot.snapshot;
     let path = machine.path(&format!("to-{to}.snapshot"));
-    let file = Leftover { machine: machine.clone(), path: path.clone() };
+    let file = Leftover {
+        machine: machine.clone(),
+        path: path.clone(),
+    };
     let reader = blocking(move || {
         let disk = machine.disk().as_ref();
         let path = match data {
@@ -412,11 +448,21 @@ async fn send_snapshot(
     })
     .await
     .map_err(LinkError::Malformed)?;
-    let head = SnapshotHead { vote, meta: snapshot.meta, length: reader.length() };
+    let head = SnapshotHead {
+        vote,
+        meta: snapshot.meta,
+        length: reader.length(),
+    };
     let header = address(network.target, head).map_err(LinkError::Malformed)?;
     let (sender, mut receiver) = network
         .links
-        .open(to, Operation::RaftSnapshot, header, Purpose::Bulk, network.patience)
+        .open(
+            to,
+            Operation::RaftSnapshot,
+            header,
+            Purpose::Bulk,
+            network.patience,
+        )
         .await?;
     send_file(reader, sender).await?;
     let answer = tokio::time::timeout(SNAPSHOT_INSTALL, receiver.recv())

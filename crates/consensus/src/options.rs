@@ -10,7 +10,7 @@ use bailiwick_transport::TlsIdentity;
 use bailiwick_types::{ClusterId, NodeId, Timestamp};
 
 use crate::group::GroupKind;
-use crate::machine::StateMachine;
+use crate::machine::{StateMachine, shard_machines};
 
 /// Where the time comes from.
 pub trait Clock: Send + Sync + 'static {
@@ -111,7 +111,7 @@ pub struct HostOptions {
 impl HostOptions {
     /// The defaults: the operating system's disk and clock, every group allowed here, the state
     /// machines of `bailiwick-shard`, and the end of the process when the disk fails.
-    pub fn new(node: NodeId, data: PathBuf, tls: Arc<TlsIdentity>, machines: Machines) -> Self {
+    pub fn new(node: NodeId, data: PathBuf, tls: Arc<TlsIdentity>) -> Self {
         Self {
             node,
             disk: Arc::new(OsDisk::new(data)),
@@ -120,7 +120,7 @@ impl HostOptions {
             timings: RaftTimings::default(),
             clock: Arc::new(SystemClock),
             placement: Arc::new(|_| true),
-            machines,
+            machines: shard_machines(),
             fatal: Arc::new(|reason| {
                 tracing::error!(reason, "the disk failed; this process ends");
                 std::process::abort();

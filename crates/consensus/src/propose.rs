@@ -43,13 +43,18 @@ impl Host {
     /// [`ProposeError`] says whether the outcome is known.
     pub async fn propose(&self, id: GroupId, command: Bytes) -> Result<Bytes, ProposeError> {
         if command.len() > Self::COMMAND_BYTES {
-            return Err(ProposeError::TooLarge { length: command.len() });
+            return Err(ProposeError::TooLarge {
+                length: command.len(),
+            });
         }
         if self.is_closed() {
             return Err(ProposeError::ShuttingDown);
         }
         let group = self.hosted(id).ok_or(ProposeError::NoSuchGroup(id))?;
-        let _place = group.room.try_acquire().map_err(|_| ProposeError::Overloaded)?;
+        let _place = group
+            .room
+            .try_acquire()
+            .map_err(|_| ProposeError::Overloaded)?;
         let deadline = Instant::now() + self.timings().propose_deadline;
         let patience = Instant::now() + self.timings().election_max;
         let mut pause = FIRST_PAUSE;
@@ -60,7 +65,9 @@ impl Host {
             };
             match self.elsewhere(&error) {
                 Elsewhere::There(leader) => {
-                    return Err(ProposeError::NotLeader { leader: Some(leader) });
+                    return Err(ProposeError::NotLeader {
+                        leader: Some(leader),
+                    });
                 }
                 Elsewhere::Unknown if Instant::now() >= patience => {
                     return Err(ProposeError::NotLeader { leader: None });
@@ -129,7 +136,9 @@ impl Host {
                 Ok(Err(Unconfirmed::NoQuorum)) => {}
                 Ok(Err(Unconfirmed::Elsewhere(forward))) => match self.elsewhere(&forward) {
                     Elsewhere::There(leader) => {
-                        return Err(ReadError::NotLeader { leader: Some(leader) });
+                        return Err(ReadError::NotLeader {
+                            leader: Some(leader),
+                        });
                     }
                     Elsewhere::Unknown if Instant::now() >= patience => {
                         return Err(ReadError::NotLeader { leader: None });

@@ -87,7 +87,9 @@ pub(crate) fn malformed(what: &str) -> io::Error {
 
 /// Encodes a value that is small by construction.
 pub(crate) fn encode<T: Serialize>(value: &T) -> io::Result<Bytes> {
-    codec::encode(value).map(Bytes::from).map_err(io::Error::other)
+    codec::encode(value)
+        .map(Bytes::from)
+        .map_err(io::Error::other)
 }
 
 /// Decodes a value of our own making.
@@ -145,7 +147,12 @@ pub(crate) fn entry(record: &Bytes) -> io::Result<Entry> {
         return Err(malformed("log record of an unknown version"));
     }
     let (term, index) = numbers.split_at(8);
-    let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |sum, byte| (sum << 8) | u64::from(*byte));
+    let number = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .rev()
+            .fold(0, |sum, byte| (sum << 8) | u64::from(*byte))
+    };
     let payload = match (*kind, rest.len()) {
         (BLANK, 0) => EntryPayload::Blank,
         (PROPOSAL, 8..) => EntryPayload::Normal(Proposal {

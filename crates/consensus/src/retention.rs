@@ -15,14 +15,22 @@ const SAMPLES: usize = 256;
 
 impl Retention {
     pub(crate) fn new(keep_bytes: u64) -> Self {
-        Self { keep_bytes, samples: VecDeque::new(), purge_next: None }
+        Self {
+            keep_bytes,
+            samples: VecDeque::new(),
+            purge_next: None,
+        }
     }
 
     /// Takes a sample. Says whether a snapshot is due, and up to which index the log may go: always
     /// one that the snapshot asked for at the previous call covers.
     pub(crate) fn tick(&mut self, index: u64, bytes: u64) -> (bool, Option<u64>) {
         let purge = self.purge_next.take();
-        if self.samples.back().is_none_or(|(_, last)| bytes - last >= self.step()) {
+        if self
+            .samples
+            .back()
+            .is_none_or(|(_, last)| bytes - last >= self.step())
+        {
             self.samples.push_back((index, bytes));
         }
         if self.samples.len() > SAMPLES {

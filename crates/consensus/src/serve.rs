@@ -50,7 +50,10 @@ fn check_sender(from: NodeId, vote: &Vote) -> Result<(), Refusal> {
         Ok(())
     } else {
         let claimed = vote.leader_id.voted_for;
-        Err(refuse(refusal::IDENTITY, format!("node {from} speaks for node {claimed}")))
+        Err(refuse(
+            refusal::IDENTITY,
+            format!("node {from} speaks for node {claimed}"),
+        ))
     }
 }
 
@@ -119,7 +122,8 @@ impl Host {
             }
             Operation::RaftSnapshot => {
                 let Addressed { target, message } = addressed::<SnapshotHead>(&header)?;
-                self.receive_snapshot(from, target, message, sender, receiver).await
+                self.receive_snapshot(from, target, message, sender, receiver)
+                    .await
             }
             _ => Err(refuse(refusal::NOT_RAFT, operation.as_str())),
         }
@@ -128,13 +132,19 @@ impl Host {
     /// The group a message is for, if it runs here and may.
     fn target(&self, target: Target) -> Result<Arc<Hosted>, Refusal> {
         if !self.placed_here(&target.kind) {
-            return Err(refuse(refusal::PLACEMENT, "this region may not hold the group"));
+            return Err(refuse(
+                refusal::PLACEMENT,
+                "this region may not hold the group",
+            ));
         }
         let group = self
             .hosted(target.group)
             .ok_or_else(|| refuse(refusal::NO_SUCH_GROUP, target.group.to_string()))?;
         if group.kind != target.kind {
-            return Err(refuse(refusal::PLACEMENT, "the group has another state machine here"));
+            return Err(refuse(
+                refusal::PLACEMENT,
+                "the group has another state machine here",
+            ));
         }
         Ok(group)
     }
@@ -149,17 +159,23 @@ impl Host {
         check_sender(from, &request.vote)?;
         let term = request.vote.leader_id.term;
         let latest = self.now().plus(STAMP_LEAD);
-        let ahead = request.entries.iter().find_map(|entry| match &entry.payload {
-            EntryPayload::Normal(proposal) if proposal.stamp > latest => Some(proposal.stamp),
-            _ => None,
-        });
+        let ahead = request
+            .entries
+            .iter()
+            .find_map(|entry| match &entry.payload {
+                EntryPayload::Normal(proposal) if proposal.stamp > latest => Some(proposal.stamp),
+                _ => None,
+            });
         if let Some(stamp) = ahead {
             tracing::error!(group = %group.id, leader = %from, %stamp, "the leader's clock, or this node's, is wrong");
             group.distrust(term);
         }
         // Its heartbeats count no more either, so that another node can be elected.
         if group.distrusts(term) {
-            return Err(refuse(refusal::STAMP, "a stamp is too far ahead of this node's clock"));
+            return Err(refuse(
+                refusal::STAMP,
+                "a stamp is too far ahead of this node's clock",
+            ));
         }
         Ok(())
     }
@@ -173,7 +189,11 @@ impl Host {
         let group = self.target(target)?;
         self.check_append(from, &group, &request)?;
         let previous = request.prev_log_id;
-        let last = request.entries.last().map(|entry| entry.log_id).or(previous);
+        let last = request
+            .entries
+            .last()
+            .map(|entry| entry.log_id)
+            .or(previous);
         let appended = group.raft.append_entries(request).await;
         reply(&match appended.map_err(|error| stopped(&error))? {
             AppendEntriesResponse::Success => AppendAnswer::Matched(last),
@@ -182,7 +202,12 @@ impl Host {
             AppendEntriesResponse::Conflict => match previous {
                 Some(previous) => AppendAnswer::Conflict(previous),
                 // Nothing precedes it, so nothing can conflict.
-                None => return Err(refuse(refusal::MALFORMED, "conflict before the first entry")),
+                None => {
+                    return Err(refuse(
+                        refusal::MALFORMED,
+                        "conflict before the first entry",
+                    ));
+                }
             },
         })
     }
@@ -215,7 +240,10 @@ impl Host {
                 return Ok(());
             }
         }
-        let refusal = refused.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let refusal = refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         match refusal {
             Some(refusal) => Err(refusal),
             None => {
@@ -245,7 +273,10 @@ impl Host {
             .map_err(|error| refuse(refusal::SNAPSHOT, error.to_string()))?;
         // What was placed here when it began may not be any more.
         let group = self.target(target)?;
-        let snapshot = Snapshot { meta: head.meta, snapshot: SnapshotData::File(path) };
+        let snapshot = Snapshot {
+            meta: head.meta,
+            snapshot: SnapshotData::File(path),
+        };
         let installed = group.raft.install_full_snapshot(head.vote, snapshot).await;
         let answer = reply(&installed.map_err(|error| stopped(&error))?)?;
         if sender.send(answer).await.is_ok() {
@@ -263,8 +294,8 @@ async fn receive_file(
     mut receiver: StreamReceiver,
 ) -> io::Result<()> {
     let (disk, path) = (group.machine.disk().clone(), path.to_owned());
-    let mut file = blocking(move || SnapshotReceiver::create(disk, &path).map_err(io::Error::other))
-        .await?;
+    let mut file =
+        blocking(move || SnapshotReceiver::create(disk, &path).map_err(io::Error::other)).await?;
     let mut received = 0;
     while let Some(chunk) = receiver.recv().await.map_err(io::Error::other)? {
         received += chunk.len() as u64;

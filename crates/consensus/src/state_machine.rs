@@ -62,7 +62,10 @@ impl Default for Applied {
 
 impl Applied {
     fn of(view: &dyn ReadStore) -> io::Result<Self> {
-        let Some(row) = view.get(APPLIED_TABLE, APPLIED_KEY).map_err(io::Error::other)? else {
+        let Some(row) = view
+            .get(APPLIED_TABLE, APPLIED_KEY)
+            .map_err(io::Error::other)?
+        else {
             return Ok(Self::default());
         };
         let applied: Self = decode(&row)?;
@@ -150,7 +153,10 @@ impl GroupMachine {
 
     fn applied(&self) -> MutexGuard<'_, Applied> {
         // Nothing panics while holding it; a poisoned value is still whole.
-        self.0.applied.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .applied
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Index of the last applied entry; 0 for none.
@@ -209,13 +215,20 @@ impl GroupMachine {
     /// Makes everything applied so far durable. Blocks.
     pub(crate) fn checkpoint(&self) -> io::Result<()> {
         // One at a time: a second caller finds the work done.
-        let mut last = self.0.checkpointing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self
+            .0
+            .checkpointing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let index = self.applied_index();
         if self.0.durable_index.load(Ordering::Acquire) >= index {
             return Ok(());
         }
         self.0.bytes_since.store(0, Ordering::Relaxed);
-        self.0.store.checkpoint().map_err(|error| self.failed(&error))?;
+        self.0
+            .store
+            .checkpoint()
+            .map_err(|error| self.failed(&error))?;
         self.0.durable_index.fetch_max(index, Ordering::AcqRel);
         *last = Instant::now();
         Ok(())
@@ -226,7 +239,11 @@ impl GroupMachine {
         let changed = self.0.durable_index.load(Ordering::Acquire) < self.applied_index();
         let full = self.0.bytes_since.load(Ordering::Relaxed) >= self.0.options.checkpoint_bytes;
         // Held means that a checkpoint runs right now.
-        let old = self.0.checkpointing.try_lock().is_ok_and(|last| last.elapsed() >= period);
+        let old = self
+            .0
+            .checkpointing
+            .try_lock()
+            .is_ok_and(|last| last.elapsed() >= period);
         changed && (full || old)
     }
 
@@ -237,7 +254,9 @@ impl GroupMachine {
             blocking(move || machine.checkpoint()).await?;
         }
         if self.0.durable_index.load(Ordering::Acquire) < index {
-            return Err(io::Error::other("the log cannot be purged ahead of the record store"));
+            return Err(io::Error::other(
+                "the log cannot be purged ahead of the record store",
+            ));
         }
         Ok(())
     }
@@ -250,6 +269,15 @@ impl GroupMachine {
         let result = self.0.store.write(|store| {
             let mut outcomes = Vec::with_capacity(entries.len());
             for entry in entries {
+                if applied
+                    .last
+                    .is_some_and(|last| last.index >= entry.log_id.index)
+                {
+                    return Err(StoreError(format!(
+                        "entry {} does not follow",
+                        entry.log_id
+                    )));
+                }
                 applied.last = Some(entry.log_id);
                 bytes += record_length(entry);
                 outcomes.push(apply_entry(&mut applied, machine.as_ref(), store, entry)?);
@@ -259,7 +287,9 @@ impl GroupMachine {
             Ok(outcomes)
         });
         let outcomes = result.map_err(|error| self.failed(&error))?;
-        self.0.bytes_since.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.0
+            .bytes_since
+            .fetch_add(bytes as u64, Ordering::Relaxed);
         self.0.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.become_applied(applied);
         Ok(outcomes)
@@ -303,7 +333,9 @@ impl GroupMachine {
         };
         let reader = SnapshotReader::open(disk, &path).map_err(io::Error::other)?;
         if decode::<SnapshotMeta>(reader.metadata())? != *meta {
-            return Err(crate::raft::malformed("snapshot of another log position than announced"));
+            return Err(crate::raft::malformed(
+                "snapshot of another log position than announced",
+            ));
         }
         reader.load_into(&self.0.store).map_err(|error| {
             (self.0.options.fatal)(&error.to_string());
@@ -311,7 +343,9 @@ impl GroupMachine {
         })?;
         let applied = Applied::of(&self.view().map_err(|error| self.failed(&error))?)?;
         if applied.meta() != *meta {
-            return Err(crate::raft::malformed("snapshot of another log position than it says"));
+            return Err(crate::raft::malformed(
+                "snapshot of another log position than it says",
+            ));
         }
         self.0
             .durable_index

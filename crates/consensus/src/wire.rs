@@ -14,7 +14,10 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::group::GroupKind;
-use crate::raft::{Entry, LogId, SnapshotMeta, Types, Vote, decode, encode, entry, malformed, put_record, record_length};
+use crate::raft::{
+    Entry, LogId, SnapshotMeta, Types, Vote, decode, encode, entry, malformed, put_record,
+    record_length,
+};
 
 /// Most entries of one append; openraft is told the same.
 pub(crate) const APPEND_ENTRIES: u64 = 1024;
@@ -85,7 +88,11 @@ pub(crate) fn encode_append(request: &AppendEntriesRequest<Types>) -> io::Result
         leader_commit: request.leader_commit,
         entries: u32::try_from(request.entries.len()).map_err(io::Error::other)?,
     })?;
-    let records: usize = request.entries.iter().map(|entry| 4 + record_length(entry)).sum();
+    let records: usize = request
+        .entries
+        .iter()
+        .map(|entry| 4 + record_length(entry))
+        .sum();
     let mut buffer = BytesMut::with_capacity(4 + head.len() + records);
     put_length(&mut buffer, head.len())?;
     buffer.put_slice(&head);
@@ -215,7 +222,10 @@ mod tests {
             vote: Vote::new_committed(3, 1),
             prev_log_id: Some(log_id(2, 6)),
             entries: vec![
-                Entry { log_id: log_id(3, 7), payload: EntryPayload::Blank },
+                Entry {
+                    log_id: log_id(3, 7),
+                    payload: EntryPayload::Blank,
+                },
                 Entry {
                     log_id: log_id(3, 8),
                     payload: EntryPayload::Normal(Proposal {
