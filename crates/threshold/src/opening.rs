@@ -15,7 +15,7 @@ use bailiwick_types::{Digest, KeyId, RequestId, Role, SelectionId, Slot, SlotMas
 
 use crate::partial::{SignedPartial, VerifiedPartial};
 use crate::sealing::RHO;
-use crate::subsets::{Search, Side};
+use crate::subsets::{Found, Search, Side};
 
 /// A record of the selection as a recipient gets it from a shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -232,11 +232,14 @@ fn collect_answers<'a>(
     for partial in partials {
         let place = partial.place();
         let chunk = (place.kid, place.role, place.slot, place.chunk);
-        let reason = match bodies.get(&chunk) {
-            Some(first) if first.body() == partial.body() => continue,
-            Some(_) => Some(UnfitReason::SecondBody),
-            None => unfit_reason(certificates, selection.request, id, partial),
-        };
+        let mut reason = unfit_reason(certificates, selection.request, id, partial);
+        if let (None, Some(first)) = (reason, bodies.get(&chunk)) {
+            // A member that answers again, after a crash, has another leaf and the same values.
+            if first.body().records == partial.body().records {
+                continue;
+            }
+            reason = Some(UnfitReason::SecondBody);
+        }
         match reason {
             None => {
                 bodies.insert(chunk, partial);
@@ -285,6 +288,9 @@ fn unfit_reason(
 /// The pair of subsets that opened the last record of a key period.
 type LastGood = BTreeMap<KeyId, [SlotMask; 2]>;
 
+/// Who answered for one record, by role.
+type Responders<'a> = [Vec<(Slot, Answer<'a>)>; 2];
+
 fn open_one(
     certificates: &BTreeMap<KeyId, &VerifiedCertificate>,
     answers: &Answers<'_>,
@@ -296,37 +302,21 @@ fn open_one(
     let certificate = certificates
         .get(&record.kid)
         .ok_or(OpeningError::UnknownPeriod { index })?;
-    let thresholds = Role::ALL.map(|role| certificate.body().committee(role).threshold);
-    let mut responders: [Vec<(Slot, Answer<'_>)>; 2] = [Vec::new(), Vec::new()];
-    for (role, into) in Role::ALL.into_iter().zip(&mut responders) {
-        into.extend(
-            certificate
-                .body()
-                .committee(role)
-                .threshold
-                .slots()
-                .filter_map(|slot| {
-                    let answer = answers.get(&(record.kid, role, slot))?.get(&index)?;
-                    Some((slot, *answer))
-                }),
-        );
-    }
+    let responders = responders(certificate, answers, record);
     let sides = [0, 1].map(|side| {
-        let answers = responders[side]
-            .iter()
-            .map(|(slot, answer)| (*slot, answer.0));
-        Side::new(thresholds[side], answers)
+        let threshold = certificate.body().committee(Role::ALL[side]).threshold;
+        let answers = responders[side].iter();
+        Side::new(threshold, answers.map(|(slot, answer)| (*slot, answer.0)))
     });
     for (role, side) in Role::ALL.into_iter().zip(&sides) {
         side.check_enough(index, role)?;
     }
-    let [workflow, legal_review] = &sides;
     let search = Search {
         x: record.label.record_input(&record.alpha),
         record,
     };
     let first = last_good.get(&record.kid).copied();
-    let (found, tried) = search.run(workflow, legal_review, first);
+    let (found, tried) = search.run(&sides[0], &sides[1], first);
     opening.tried += tried;
     let found = found.ok_or_else(|| {
         if sides.iter().all(Side::all_answered) {
@@ -336,19 +326,7 @@ fn open_one(
         }
     })?;
     last_good.insert(record.kid, found.subsets);
-    for (side, responders) in responders.iter().enumerate() {
-        for (slot, (values, signed)) in responders {
-            if sides[side].contradicts(values, *slot, &found.values[side]) {
-                opening.contradicted.push(Contradiction {
-                    kid: record.kid,
-                    role: Role::ALL[side],
-                    slot: *slot,
-                    index,
-                    signed: Arc::clone(signed),
-                });
-            }
-        }
-    }
+    note_contradictions(record, &responders, &sides, &found, opening);
     let padded = &found.opened[RHO..];
     let plaintext = Plaintext::from_padded(record.label.category, padded)
         .map_err(|source| OpeningError::Plaintext { index, source })?;
@@ -357,4 +335,42 @@ fn open_one(
         label: record.label.clone(),
         plaintext,
     })
+}
+
+fn responders<'a>(
+    certificate: &VerifiedCertificate,
+    answers: &Answers<'a>,
+    record: &SelectedRecord,
+) -> Responders<'a> {
+    Role::ALL.map(|role| {
+        let slots = certificate.body().committee(role).threshold.slots();
+        let answer = |slot| {
+            let member = answers.get(&(record.kid, role, slot))?;
+            Some((slot, *member.get(&record.index)?))
+        };
+        slots.filter_map(answer).collect()
+    })
+}
+
+/// "Then compare all other answers: a member that differs is contradicted, not guilty."
+fn note_contradictions(
+    record: &SelectedRecord,
+    responders: &Responders<'_>,
+    sides: &[Side<'_>; 2],
+    found: &Found,
+    opening: &mut Opening,
+) {
+    for (side, responders) in responders.iter().enumerate() {
+        for (slot, (values, signed)) in responders {
+            if sides[side].contradicts(values, *slot, &found.values[side]) {
+                opening.contradicted.push(Contradiction {
+                    kid: record.kid,
+                    role: Role::ALL[side],
+                    slot: *slot,
+                    index: record.index,
+                    signed: Arc::clone(signed),
+                });
+            }
+        }
+    }
 }

@@ -248,6 +248,12 @@ fn one_body_per_slot() {
     let mut scene = Scene::new((2, 3), (2, 3));
     let mut partials = scene.honest([&[1, 2], &[1, 2]]);
     partials.extend(scene.honest([&[1], &[]]));
+    // Answering again after a crash means another leaf with the same values: no fault.
+    let mut again = scene
+        .world
+        .body(&scene.header, &scene.records, Role::Workflow, slot(1));
+    again.place.leaf_index += 1;
+    partials.push(scene.world.send(&again));
     partials.push(scene.lying(Role::Workflow, 1, |_, _, value| value[0] ^= 1));
     let opening = scene.open(&partials);
     assert!(opens_all(&opening, &scene.sealed));

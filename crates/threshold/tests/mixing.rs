@@ -161,13 +161,18 @@ fn a_members_own_body_cannot_claim_another_place() {
     let stranger = open_partial(&world.recipient, &sealed, &public).unwrap();
     let mut elsewhere = world.body(&header, &records, Role::Workflow, slot(3));
     elsewhere.selection = SelectionId([0; 32]);
-    let mut partials = vec![stranger, world.send(&elsewhere)];
+    let other = for_other(&mut world, &header, &records, Role::Workflow, 3);
+    let mut partials = vec![stranger, world.send(&elsewhere), world.send(&other)];
     partials.extend(world.partials(&header, &records, [&[1, 2], &[1, 2]]));
     let opening = world.open(&records, &partials).unwrap();
     let reasons: Vec<_> = opening.unfit.iter().map(|unfit| unfit.reason).collect();
     assert_eq!(
         reasons,
-        [UnfitReason::NotTheMember, UnfitReason::OtherSelection]
+        [
+            UnfitReason::NotTheMember,
+            UnfitReason::OtherSelection,
+            UnfitReason::OtherRequest
+        ]
     );
     assert_eq!(opening.records.len(), 3);
 }
