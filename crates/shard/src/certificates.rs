@@ -195,15 +195,14 @@ pub(crate) fn offer_keys(machine: &mut Machine<'_>, offer: KeyOffer) -> Result<O
 fn check_offer(row: &DraftRow, offer: &KeyOffer) -> Result<(), CertificateRejection> {
     let (role, member) = (offer.role, &offer.member);
     let slot = member.slot;
-    let planned = row.plan.committee(role).members.iter();
+    let mut planned = row.plan.committee(role).members.iter();
     let planned = planned
-        .filter(|planned| {
+        .find(|planned| {
             planned.slot == slot
                 && planned.organisation == member.organisation
                 && planned.name == member.name
                 && planned.identity == member.identity
         })
-        .next()
         .ok_or(CertificateRejection::NotPlanned { role, slot })?;
     if member.periods.len() != row.plan.periods.len() || member.reviewers.is_empty() {
         return Err(CertificateRejection::OfferKeys { role, slot });

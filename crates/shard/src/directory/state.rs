@@ -266,7 +266,7 @@ impl DirectoryState {
         if self.view.jurisdiction(jurisdiction).is_some() {
             return Err(DirectoryRejection::JurisdictionExists(jurisdiction));
         }
-        if plan.replicas % 2 == 0 || plan.replicas > REPLICA_LIMIT {
+        if plan.replicas.is_multiple_of(2) || plan.replicas > REPLICA_LIMIT {
             return Err(DirectoryRejection::Replicas(plan.replicas));
         }
         if !(1..=PARTITION_LIMIT).contains(&plan.partitions) {

@@ -1,0 +1,16 @@
+//! Stories of one jurisdiction's shard and of the directory.
+#![allow(
+    clippy::unwrap_used,
+    unreachable_pub,
+    reason = "a failed unwrap is a failed test; the modules are one binary's"
+)]
+
+mod cost;
+mod decisions;
+mod directory;
+mod log;
+mod replay;
+mod requests;
+mod sessions;
+mod world;
+mod writing;
