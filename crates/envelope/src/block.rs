@@ -278,6 +278,12 @@ impl SealedBlock {
         })
     }
 
+    /// How many records a wire form says it has, without reading them; for counters only.
+    pub fn count_of(wire: &[u8]) -> u16 {
+        let count = wire.get(34..36).and_then(|bytes| bytes.try_into().ok());
+        count.map_or(0, u16::from_be_bytes)
+    }
+
     /// Checks the block against its session: number, chain, count, root and signature.
     ///
     /// # Errors

@@ -1,1 +1,12 @@
-//! The services: vault, approver and edge; HTTP, metrics and health.
+//! The services: vault, approver and edge, with their configuration, health and metrics. Drivers
+//! only: what may be disclosed is decided in `bailiwick-disclosure`, what is stored in
+//! `bailiwick-shard`, how a record is sealed in `bailiwick-threshold`.
+
+pub mod approver;
+pub mod clock;
+pub mod config;
+pub mod files;
+pub mod telemetry;
+pub mod vault;
+
+pub use tokio_util::sync::CancellationToken;

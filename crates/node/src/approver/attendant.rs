@@ -1,0 +1,430 @@
+//! One jurisdiction as an approver attends it: fold, persist, cosign; acknowledge sessions; offer and
+//! sign keys; release. Everything happens in one task, in the order in which the leader's stream
+//! tells it, so that no two steps race.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bailiwick_api::Refusal;
+use bailiwick_api::approver::{Answer, Attend, Event};
+use bailiwick_api::cluster::Accepted;
+use bailiwick_api::session::{
+    AcknowledgeSession, CertificateDraft, Certificates, OfferKeys, ReadCertificates,
+    SignCertificate,
+};
+use bailiwick_disclosure::{
+    DraftKeys, FollowError, JurisdictionTrust, PersistedFollower, PolicyCopies, Seat,
+};
+use bailiwick_envelope::acknowledgement::Verdict;
+use bailiwick_envelope::certificate::VerifiedCertificate;
+use bailiwick_envelope::header::SessionHeader;
+use bailiwick_envelope::leaf::OpenedLeaf;
+use bailiwick_tlog::SignedCheckpoint;
+use bailiwick_transport::{Operation, StreamError, StreamReceiver, StreamSender};
+use bailiwick_types::{CertificateId, KeyId, RequestId, ShardId, codec};
+use tokio_util::sync::CancellationToken;
+
+use super::Approver;
+use super::link::{Link, LinkError, link_error};
+use super::releases::Release;
+use crate::clock;
+
+/// Wait before the next attempt to reach a leader; doubled up to [`RETRY_CEILING`].
+const RETRY: Duration = Duration::from_millis(50);
+const RETRY_CEILING: Duration = Duration::from_secs(2);
+
+/// Why attending ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AttendError {
+    /// The leader is gone or refused.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The stream ended.
+    #[error("the stream ended")]
+    Ended,
+    /// The log is not consistent with what was folded. An alarm; no cosignature, no release.
+    #[error("the leader's log does not follow: {0}")]
+    Fork(#[from] Box<FollowError>),
+    /// The own disk failed.
+    #[error("the own disk failed: {0}")]
+    Disk(#[from] super::keystore::KeystoreError),
+}
+
+/// One jurisdiction's attendant.
+pub(super) struct Attendant {
+    pub(super) approver: Arc<Approver>,
+    pub(super) shard: ShardId,
+    pub(super) seat: Seat,
+    pub(super) trust: JurisdictionTrust,
+    pub(super) policies: PolicyCopies,
+    pub(super) follower: PersistedFollower,
+    pub(super) certificates: BTreeMap<CertificateId, VerifiedCertificate>,
+    pub(super) cosigned: Option<SignedCheckpoint>,
+    pub(super) releases: BTreeMap<RequestId, Release>,
+    /// Sessions whose certificate is not logged under what was folded yet.
+    waiting: Vec<SessionHeader>,
+    /// Where the last node asked said that its leader is.
+    hint: Option<String>,
+}
+
+impl Attendant {
+    /// An attendant with the log as it was last persisted.
+    ///
+    /// # Errors
+    /// When the persisted log is damaged.
+    pub(super) fn new(
+        approver: Arc<Approver>,
+        shard: ShardId,
+        seat: Seat,
+        trust: JurisdictionTrust,
+        policies: PolicyCopies,
+    ) -> anyhow::Result<Self> {
+        let load = || {
+            approver
+                .keystore
+                .follower(shard.jurisdiction, trust.origin())
+        };
+        let follower = PersistedFollower::load(load)?;
+        anyhow::ensure!(
+            follower.follower().origin() == trust.origin(),
+            "the followed log is {}, the trust file says {}",
+            follower.follower().origin(),
+            trust.origin(),
+        );
+        Ok(Self {
+            approver,
+            shard,
+            seat,
+            trust,
+            policies,
+            follower,
+            certificates: BTreeMap::new(),
+            cosigned: None,
+            releases: BTreeMap::new(),
+            waiting: Vec::new(),
+            hint: None,
+        })
+    }
+
+    /// Attends until `stop`, from one leader to the next.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut retry = RETRY;
+        loop {
+            let before = self.follower.follower().size();
+            let ended = tokio::select! {
+                ended = self.attend_once() => ended,
+                () = stop.cancelled() => return,
+            };
+            self.approver
+                .metrics
+                .attending(self.shard.jurisdiction, false);
+            match ended {
+                Ok(()) => {}
+                Err(AttendError::Fork(error)) => {
+                    self.approver.metrics.not_cosigned.inc();
+                    tracing::error!(shard = %self.shard, %error, "alarm: this log is a fork");
+                }
+                Err(error) => tracing::debug!(shard = %self.shard, %error, "not attending"),
+            }
+            if self.follower.follower().size() > before {
+                retry = RETRY;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(retry) => {}
+                () = stop.cancelled() => return,
+            }
+            retry = (retry * 2).min(RETRY_CEILING);
+        }
+    }
+
+    async fn attend_once(&mut self) -> Result<(), AttendError> {
+        let attend = Attend {
+            shard: self.shard,
+            role: self.seat.role,
+            slot: self.seat.slot,
+            log_size: self.follower.follower().size(),
+        };
+        let approver = self.approver.clone();
+        let seeds = &approver.config.seeds;
+        let (link, sender, receiver) =
+            Link::attend(seeds, &approver.tls, attend, self.hint.take()).await?;
+        // What a leader of before vouched for says nothing about what this one has.
+        self.cosigned = None;
+        self.waiting.clear();
+        self.forget_deliveries();
+        self.serve(&link, sender, receiver).await
+    }
+
+    async fn serve(
+        &mut self,
+        link: &Link,
+        mut sender: StreamSender,
+        mut receiver: StreamReceiver,
+    ) -> Result<(), AttendError> {
+        loop {
+            let received = receiver.recv().await;
+            let bytes = match received {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => return Err(AttendError::Ended),
+                Err(error) => return Err(self.stream_ended(error)),
+            };
+            let event: Event = codec::decode(&bytes).map_err(|_| LinkError::Malformed)?;
+            self.approver
+                .metrics
+                .attending(self.shard.jurisdiction, true);
+            match event {
+                Event::Checkpoint { note, leaves } => {
+                    self.checkpoint(&note, &leaves, &mut sender).await?;
+                    self.acknowledge_waiting(link).await?;
+                }
+                Event::Cosigned { note } => {
+                    self.cosigned = SignedCheckpoint::parse(&note).ok();
+                    self.pursue_releases(link).await?;
+                }
+                Event::Sessions(headers) => {
+                    self.waiting.extend(headers);
+                    self.acknowledge_waiting(link).await?;
+                }
+                Event::Drafts(drafts) => {
+                    for draft in drafts {
+                        self.draft(link, draft).await?;
+                    }
+                }
+                Event::Approved(requests) => {
+                    for request in requests {
+                        self.releases.entry(request).or_default();
+                    }
+                    self.pursue_releases(link).await?;
+                }
+            }
+        }
+    }
+
+    /// Why the stream ended; a node that does not lead says who does.
+    fn stream_ended(&mut self, error: StreamError) -> AttendError {
+        let StreamError::Refused(call) = error else {
+            return AttendError::Ended;
+        };
+        let refused = link_error(call);
+        if let LinkError::Refused(Refusal::NotLeader {
+            leader: Some((_, address)),
+        }) = &refused
+        {
+            self.hint = Some(address.clone());
+        }
+        refused.into()
+    }
+
+    /// Folds the leaves, persists, and only then cosigns.
+    async fn checkpoint(
+        &mut self,
+        note: &str,
+        leaves: &[OpenedLeaf],
+        sender: &mut StreamSender,
+    ) -> Result<(), AttendError> {
+        let signed = SignedCheckpoint::parse(note).map_err(|_| LinkError::Malformed)?;
+        let advanced = self.follower.follower().advance(leaves, &signed);
+        let advanced = advanced.map_err(Box::new)?;
+        let (approver, jurisdiction) = (self.approver.clone(), self.shard.jurisdiction);
+        let persisted = tokio::task::spawn_blocking(move || {
+            advanced.persisted(|follower| approver.keystore.persist(jurisdiction, follower))
+        });
+        self.follower = persisted.await.map_err(|_| AttendError::Ended)??;
+        let keys = self.approver.keys.lock().await;
+        let signature = self.follower.cosign(&keys, clock::now());
+        drop(keys);
+        let line = signature.map_err(|_| LinkError::Malformed)?.to_line();
+        let size = self.follower.follower().size();
+        let answer = codec::encode(&Answer::Cosignature { size, line });
+        let answer = answer.map_err(|_| LinkError::Malformed)?;
+        sender
+            .send(answer.into())
+            .await
+            .map_err(|_| AttendError::Ended)?;
+        self.approver.metrics.cosigned.inc();
+        Ok(())
+    }
+
+    /// Answers the sessions whose certificate is known and logged; keeps the others for later.
+    async fn acknowledge_waiting(&mut self, link: &Link) -> Result<(), AttendError> {
+        for header in std::mem::take(&mut self.waiting) {
+            match self.certificate_of(link, &header.body.kid).await? {
+                Some(certificate) => self.acknowledge(link, header, &certificate).await?,
+                None => self.waiting.push(header),
+            }
+        }
+        Ok(())
+    }
+
+    async fn acknowledge(
+        &mut self,
+        link: &Link,
+        header: SessionHeader,
+        certificate: &VerifiedCertificate,
+    ) -> Result<(), AttendError> {
+        let sid = header.id();
+        let Some(edge) = self.trust.edge(&header.body.edge).copied() else {
+            tracing::warn!(shard = %self.shard, edge = %header.body.edge, "an edge not trusted");
+            return Ok(());
+        };
+        let body = certificate.body();
+        let thresholds = (body.workflow.threshold, body.legal_review.threshold);
+        let header = match header.verify(&edge, thresholds.0, thresholds.1) {
+            Ok(header) => header,
+            Err(error) => {
+                tracing::warn!(shard = %self.shard, %error, "a session's header is refused");
+                return Ok(());
+            }
+        };
+        let keys = self.approver.keys.lock().await;
+        let answered = keys.acknowledge(&header, certificate, &self.trust);
+        drop(keys);
+        let acknowledgement = match answered {
+            Ok(acknowledgement) => acknowledgement,
+            Err(error) => {
+                tracing::warn!(shard = %self.shard, %error, "a session cannot be answered");
+                return Ok(());
+            }
+        };
+        let metrics = &self.approver.metrics;
+        match acknowledgement.verdict {
+            Verdict::Ok => metrics.acknowledged.inc(),
+            Verdict::Complaint => {
+                tracing::warn!(shard = %self.shard, %sid, "the own part does not open");
+                metrics.complaints.inc()
+            }
+        };
+        let message = AcknowledgeSession {
+            shard: self.shard,
+            acknowledgement,
+        };
+        let posted: Result<Accepted, LinkError> =
+            link.call(Operation::AcknowledgeSession, &message).await;
+        tolerate(self.shard, "an acknowledgement", posted.map(|_| ()))
+    }
+
+    /// The certificate of a key period, verified against the own trust file and found in the log as
+    /// it was folded; `None` while either is missing.
+    pub(super) async fn certificate_of(
+        &mut self,
+        link: &Link,
+        kid: &KeyId,
+    ) -> Result<Option<VerifiedCertificate>, AttendError> {
+        let known = |attendant: &Self| {
+            let mut certificates = attendant.certificates.values();
+            certificates
+                .find(|certificate| certificate.period_of(kid).is_some())
+                .cloned()
+        };
+        if let Some(certificate) = known(self) {
+            return Ok(Some(certificate));
+        }
+        self.learn_certificates(link).await?;
+        Ok(known(self))
+    }
+
+    /// Fetches the jurisdiction's certificates and keeps those that verify and are logged.
+    pub(super) async fn learn_certificates(&mut self, link: &Link) -> Result<(), AttendError> {
+        let message = ReadCertificates { shard: self.shard };
+        let read: Certificates = link.call(Operation::ReadCertificate, &message).await?;
+        for found in read.valid {
+            let id = found.certificate.body.id();
+            let logged = self.follower.follower().facts().certificate(id).is_some();
+            if !logged || self.certificates.contains_key(&id) {
+                continue;
+            }
+            match found.certificate.verify(self.trust.roster()) {
+                Ok(certificate) => {
+                    self.adopt(&certificate).await?;
+                    self.certificates.insert(id, certificate);
+                }
+                Err(error) => {
+                    tracing::error!(shard = %self.shard, %error, "alarm: a certificate not ours");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the keys that were offered for this certificate into use.
+    async fn adopt(&self, certificate: &VerifiedCertificate) -> Result<(), AttendError> {
+        let (jurisdiction, id) = (self.shard.jurisdiction, certificate.id());
+        let keystore = &self.approver.keystore;
+        if keystore.has_certificate(jurisdiction, id) {
+            return Ok(());
+        }
+        let Some(draft) = keystore.draft_of(jurisdiction, id)? else {
+            tracing::error!(shard = %self.shard, certificate = %id, "no keys for a certificate");
+            return Ok(());
+        };
+        keystore.keep_certificate(certificate.certificate(), &draft)?;
+        let mut keys = self.approver.keys.lock().await;
+        if let Err(error) = keys.adopt(certificate, &self.trust, draft) {
+            tracing::error!(shard = %self.shard, %error, "a certificate's keys are not the own");
+        }
+        Ok(())
+    }
+
+    /// Offers keys for a draft, or signs the body that all offers determined.
+    async fn draft(&mut self, link: &Link, draft: CertificateDraft) -> Result<(), AttendError> {
+        let (jurisdiction, digest) = (self.shard.jurisdiction, draft.draft);
+        let keystore = &self.approver.keystore;
+        let kept = match keystore.draft(jurisdiction, digest)? {
+            Some(kept) => kept,
+            None => {
+                let fresh = DraftKeys::generate(&mut rand::rng(), draft.call.periods.len());
+                keystore.keep_draft(jurisdiction, digest, &fresh)?;
+                fresh
+            }
+        };
+        let keys = self.approver.keys.lock().await;
+        let posted: Result<Accepted, LinkError> = match &draft.body {
+            None => {
+                let offered = keys.offer(digest, &self.trust, &kept);
+                drop(keys);
+                let Ok(offer) = offered else { return Ok(()) };
+                let message = OfferKeys {
+                    shard: self.shard,
+                    offer,
+                };
+                link.call(Operation::OfferKeys, &message).await
+            }
+            Some(body) => {
+                let signed = keys.sign_certificate(body, &self.trust, &kept);
+                drop(keys);
+                let signature = match signed {
+                    Ok(signature) => signature,
+                    Err(error) => {
+                        tracing::error!(shard = %self.shard, %error, "a certificate is not signed");
+                        return Ok(());
+                    }
+                };
+                let certificate = body.id();
+                keystore.name_draft(jurisdiction, digest, certificate)?;
+                let message = SignCertificate {
+                    shard: self.shard,
+                    certificate,
+                    signature,
+                };
+                link.call(Operation::SignCertificate, &message).await
+            }
+        };
+        tolerate(self.shard, "a key offer or signature", posted.map(|_| ()))
+    }
+}
+
+/// A refusal of one message does not end the stream; anything else does.
+pub(super) fn tolerate(
+    shard: ShardId,
+    what: &'static str,
+    posted: Result<(), LinkError>,
+) -> Result<(), AttendError> {
+    match posted {
+        Err(LinkError::Refused(refusal)) if !refusal.is_transient() => {
+            tracing::warn!(%shard, what, %refusal, "refused by the leader");
+            Ok(())
+        }
+        other => Ok(other?),
+    }
+}

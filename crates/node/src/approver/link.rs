@@ -1,0 +1,143 @@
+//! An approver's connection to the leader of one home group: it asks any seed for the directory,
+//! follows `NotLeader`, and opens the stream that it works from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bailiwick_api::Refusal;
+use bailiwick_api::approver::Attend;
+use bailiwick_api::cluster::ClusterDescription;
+use bailiwick_transport::{
+    CallError, ConnectOptions, Connection, ExpectedPeer, Operation, StreamReceiver, StreamSender,
+    TlsIdentity,
+};
+use bailiwick_types::{PeerRole, ShardId, codec};
+use bytes::Bytes;
+use rand::seq::{IndexedRandom, SliceRandom};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Longest that a call may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Why there is no link, or a call on it failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LinkError {
+    /// No seed answered, or none knows the shard.
+    #[error("no node leads {0} as far as the seeds know")]
+    NoLeader(ShardId),
+    /// The leader refused.
+    #[error("refused: {0}")]
+    Refused(Refusal),
+    /// The connection failed.
+    #[error("the connection failed: {0}")]
+    Connection(String),
+    /// A message is not of its form: the vault's fault.
+    #[error("the answer does not decode")]
+    Malformed,
+}
+
+/// A connection to a leader.
+pub(super) struct Link {
+    connection: Connection,
+}
+
+impl Link {
+    /// Connects to a node.
+    async fn connect(address: &str, tls: &Arc<TlsIdentity>) -> Result<Self, LinkError> {
+        let expect = ExpectedPeer::role(PeerRole::Vault);
+        Connection::connect(address, tls, expect, ConnectOptions::default())
+            .await
+            .map(|connection| Self { connection })
+            .map_err(|error| LinkError::Connection(error.to_string()))
+    }
+
+    /// Where the leader of a shard may be, as the first seed that answers knows it: the leader, or
+    /// one of the voters at random.
+    async fn candidate(
+        seeds: &[String],
+        tls: &Arc<TlsIdentity>,
+        shard: ShardId,
+    ) -> Result<String, LinkError> {
+        let mut seeds: Vec<&String> = seeds.iter().collect();
+        seeds.shuffle(&mut rand::rng());
+        for seed in seeds {
+            let Ok(link) = Self::connect(seed, tls).await else {
+                continue;
+            };
+            let asked = link.ask::<ClusterDescription>(Operation::Directory, Bytes::new());
+            let Ok(directory) = asked.await else { continue };
+            let Some(group) = directory.group(shard) else {
+                continue;
+            };
+            let likely = group
+                .leader
+                .or_else(|| group.voters.choose(&mut rand::rng()).copied());
+            if let Some(node) = likely.and_then(|id| directory.node(id)) {
+                return Ok(node.address.clone());
+            }
+        }
+        Err(LinkError::NoLeader(shard))
+    }
+
+    /// Connects to the shard's leader and opens the stream. `hint` is an address that a node named
+    /// as its leader's. Whether the node does lead is known when the stream brings something.
+    ///
+    /// # Errors
+    /// [`LinkError`] when no candidate can be reached.
+    pub(super) async fn attend(
+        seeds: &[String],
+        tls: &Arc<TlsIdentity>,
+        attend: Attend,
+        hint: Option<String>,
+    ) -> Result<(Self, StreamSender, StreamReceiver), LinkError> {
+        let address = match hint {
+            Some(address) => address,
+            None => Self::candidate(seeds, tls, attend.shard).await?,
+        };
+        let header: Bytes = codec::encode(&attend)
+            .map_err(|_| LinkError::Malformed)?
+            .into();
+        let link = Self::connect(&address, tls).await?;
+        let opened = link.connection.open(Operation::Attend, header).await;
+        let (sender, receiver) = opened.map_err(link_error)?;
+        Ok((link, sender, receiver))
+    }
+
+    /// Calls the leader.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    pub(super) async fn call<Request: Serialize, Reply: DeserializeOwned>(
+        &self,
+        operation: Operation,
+        request: &Request,
+    ) -> Result<Reply, LinkError> {
+        let payload = codec::encode(request).map_err(|_| LinkError::Malformed)?;
+        self.ask(operation, payload.into()).await
+    }
+
+    async fn ask<Reply: DeserializeOwned>(
+        &self,
+        operation: Operation,
+        payload: Bytes,
+    ) -> Result<Reply, LinkError> {
+        let reply = self
+            .connection
+            .call(operation, payload, DEADLINE)
+            .await
+            .map_err(link_error)?;
+        codec::decode(&reply).map_err(|_| LinkError::Malformed)
+    }
+}
+
+/// What a failed call says.
+pub(super) fn link_error(error: CallError) -> LinkError {
+    match error {
+        CallError::Refused { message, .. } => match codec::decode(&message) {
+            Ok(refusal) => LinkError::Refused(refusal),
+            Err(_) => LinkError::Malformed,
+        },
+        other => LinkError::Connection(other.to_string()),
+    }
+}

@@ -1,0 +1,197 @@
+//! The vault node: hosts groups, answers operations, collects cosignatures, keeps the spool. It holds
+//! ciphertext and orders the log; it holds no key and decides nothing about disclosure.
+
+pub mod attend;
+pub mod checkpoint;
+mod commands;
+mod groups;
+mod handler;
+mod metrics;
+mod queries;
+pub mod spool;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use anyhow::Context;
+use bailiwick_consensus::{GroupKind, GroupSpec, Host, HostOptions, PeerAddress, RaftTimings};
+use bailiwick_envelope::SigningKey;
+use bailiwick_transport::{Server, ServerOptions, TlsIdentity};
+use bailiwick_types::{GroupId, Jurisdiction, NodeId, Region, ShardId, Timestamp};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock;
+use crate::config::VaultConfig;
+use crate::files;
+use crate::telemetry::{self, Readiness};
+use attend::Hub;
+use metrics::VaultMetrics;
+use spool::Spool;
+
+/// How often certificates on disk are looked at for a reload.
+const RELOAD_PERIOD: Duration = Duration::from_secs(30);
+/// Most voters of the directory; the other nodes are learners.
+const DIRECTORY_VOTERS: usize = 5;
+
+/// Which regions a jurisdiction allows, as this node's directory says.
+type AllowedRegions = Arc<RwLock<BTreeMap<Jurisdiction, Vec<Region>>>>;
+
+/// A running vault node.
+pub struct Vault {
+    config: VaultConfig,
+    host: Arc<Host>,
+    note_key: SigningKey,
+    spool: Spool,
+    hubs: Mutex<BTreeMap<ShardId, Arc<Hub>>>,
+    groups: RwLock<BTreeMap<ShardId, GroupId>>,
+    allowed: AllowedRegions,
+    metrics: VaultMetrics,
+    started_at: Timestamp,
+    stop: CancellationToken,
+}
+
+/// Runs a vault node until `stop`.
+///
+/// # Errors
+/// When the configuration, the disk or a socket does not allow it to start.
+pub async fn run(config: VaultConfig, stop: CancellationToken) -> anyhow::Result<()> {
+    let tls = TlsIdentity::load(config.tls.files(), config.trust_domain.clone())
+        .context("load the TLS identity")?;
+    let reload = tls.watch(RELOAD_PERIOD);
+    std::fs::create_dir_all(&config.data)
+        .with_context(|| format!("create {}", config.data.display()))?;
+    let allowed = AllowedRegions::default();
+    let host = Host::start(host_options(&config, &tls, &allowed)).context("open the stores")?;
+    let mut registry = prometheus_client::registry::Registry::default();
+    let vault = Arc::new(Vault {
+        note_key: note_key(&config.data)?,
+        spool: Spool::default(),
+        hubs: Mutex::default(),
+        groups: RwLock::default(),
+        metrics: VaultMetrics::register(&mut registry),
+        started_at: clock::now(),
+        host,
+        allowed,
+        config,
+        stop: stop.clone(),
+    });
+    vault.start_directory().await?;
+    let listener = TcpListener::bind(&vault.config.listen)
+        .await
+        .with_context(|| format!("listen on {}", vault.config.listen))?;
+    let options = ServerOptions::default();
+    let server = Server::serve(listener, tls, vault.clone(), options).context("serve")?;
+    telemetry::serve_health(&vault.config.health, vault.clone(), registry, stop.clone())
+        .await
+        .with_context(|| format!("listen on {}", vault.config.health))?;
+    tracing::info!(node = %vault.config.node, listen = vault.config.listen, "vault node is up");
+    let reconcile = tokio::spawn(vault.clone().reconcile());
+    stop.cancelled().await;
+    tracing::info!("vault node stops");
+    reload.abort();
+    server.shutdown();
+    vault.host.shutdown().await;
+    reconcile.abort();
+    Ok(())
+}
+
+fn host_options(
+    config: &VaultConfig,
+    tls: &Arc<TlsIdentity>,
+    allowed: &AllowedRegions,
+) -> HostOptions {
+    let mut options = HostOptions::new(config.node, config.data.clone(), tls.clone());
+    options.timings = RaftTimings {
+        heartbeat: Duration::from_millis(config.raft.heartbeat_ms),
+        election_min: Duration::from_millis(config.raft.election_min_ms),
+        election_max: Duration::from_millis(config.raft.election_max_ms),
+        ..RaftTimings::default()
+    };
+    let (allowed, region) = (allowed.clone(), config.region.clone());
+    // A node refuses, by itself, what its region does not allow; what it does not know, too.
+    options.placement = Arc::new(move |kind| match kind {
+        GroupKind::Directory => true,
+        GroupKind::Shard(shard) => {
+            let allowed = allowed
+                .read()
+                .expect("nothing panics while it holds the regions");
+            allowed
+                .get(&shard.jurisdiction)
+                .is_some_and(|regions| regions.contains(&region))
+        }
+    });
+    options
+}
+
+/// This node's note key: drawn once, listed with the log, signs only what is committed and applied.
+fn note_key(data: &Path) -> anyhow::Result<SigningKey> {
+    let path = data.join("note.key");
+    if !path.exists() {
+        let mut secret = zeroize::Zeroizing::new([0; 32]);
+        rand::Rng::fill_bytes(&mut rand::rng(), secret.as_mut_slice());
+        files::write_secret(&path, &secret)?;
+    }
+    Ok(files::read_signing_key(&path)?)
+}
+
+impl Vault {
+    async fn start_directory(&self) -> anyhow::Result<()> {
+        let seeds = &self.config.seeds;
+        let peers = seeds.iter().map(|seed| PeerAddress {
+            id: seed.id,
+            address: seed.address.clone(),
+            region: seed.region.clone(),
+            name: seed.name.clone(),
+        });
+        self.host.set_peers(peers.collect());
+        let mut ids: Vec<NodeId> = seeds.iter().map(|seed| seed.id).collect();
+        ids.sort();
+        let most = ids.len().min(DIRECTORY_VOTERS);
+        let voters = if most % 2 == 0 { most - 1 } else { most };
+        let learners = ids.split_off(voters);
+        let spec = GroupSpec {
+            id: GroupId::DIRECTORY,
+            kind: GroupKind::Directory,
+            voters: ids,
+            learners,
+        };
+        self.host
+            .ensure_group(spec)
+            .await
+            .context("start the directory")
+    }
+
+    /// The hub of a home shard, made when it is first asked for.
+    fn hub(&self, shard: ShardId) -> Arc<Hub> {
+        let mut hubs = self
+            .hubs
+            .lock()
+            .expect("nothing panics while it holds the hubs");
+        hubs.entry(shard).or_default().clone()
+    }
+
+    fn group(&self, shard: ShardId) -> Option<GroupId> {
+        self.groups
+            .read()
+            .expect("nothing panics while it holds the groups")
+            .get(&shard)
+            .copied()
+    }
+}
+
+impl Readiness for Vault {
+    fn missing(&self) -> Vec<String> {
+        let statuses = self.host.group_status();
+        let leaderless = statuses.iter().filter(|group| group.leader.is_none());
+        leaderless
+            .map(|group| format!("group {} has no leader", group.id))
+            .collect()
+    }
+
+    fn before_scrape(&self) {
+        self.metrics.refresh(&self.host, &self.spool);
+    }
+}
