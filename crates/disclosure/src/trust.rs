@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bailiwick_envelope::certificate::{CertificateError, Committee, TrustRoster, TrustedCommittee};
 use bailiwick_envelope::{EncapsulationKey, IdentityKey};
-use bailiwick_policy::{Policy, RecipientFact};
+use bailiwick_policy::{Policy, RecipientFact, describe_toml_error};
 use bailiwick_tlog::{Checkpoint, NoteVerifier, empty_root};
 use bailiwick_types::digest::parse_hex;
 use bailiwick_types::{Digest, Jurisdiction, Name, Role, Slot, Threshold};
@@ -142,7 +142,7 @@ impl TrustFile {
             return Err(TrustError::TooLong(text.len()));
         }
         let form: FileForm = toml::from_str(text)
-            .map_err(|error| TrustError::Form(error.message().replace('\n', " ")))?;
+            .map_err(|error| TrustError::Form(describe_toml_error(text, &error)))?;
         let mut jurisdictions = BTreeMap::new();
         for form in form.jurisdictions {
             let jurisdiction = form.jurisdiction;

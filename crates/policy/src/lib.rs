@@ -17,5 +17,8 @@ mod rules;
 
 pub use evaluation::{Evaluation, Finding, evaluate};
 pub use facts::{DecisionFact, InclusionFact, PolicyPins, RecipientFact, RequestFacts, Stage};
-pub use policy::{Limits, Policy, PolicyError, Quorum, Reach};
+pub use policy::{Limits, Policy, PolicyError, Quorum, Reach, describe_toml_error};
 pub use rule::{Outcome, RuleId};
+
+#[cfg(test)]
+mod tests;

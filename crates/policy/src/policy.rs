@@ -138,7 +138,8 @@ impl Policy {
         if text.len() > POLICY_BYTES {
             return Err(PolicyError::TooLong(text.len()));
         }
-        let file: PolicyFile = toml::from_str(text).map_err(|e| PolicyError::Form(one_line(&e)))?;
+        let file: PolicyFile = toml::from_str(text)
+            .map_err(|error| PolicyError::Form(describe_toml_error(text, &error)))?;
         let in_force = Timestamp::parse_rfc3339(&file.in_force)
             .map_err(|error| field("in_force", error.to_string()))?;
         check_texts(&file)?;
@@ -285,7 +286,30 @@ fn field(field: &'static str, reason: impl Into<String>) -> PolicyError {
     PolicyError::Field { field, reason }
 }
 
-/// The parser's message names the field; its drawing of the line is dropped.
-fn one_line(error: &toml::de::Error) -> String {
-    error.message().replace('\n', " ")
+/// What a TOML parser says, with the line and the field that it is about and without the drawing.
+pub fn describe_toml_error(text: &str, error: &toml::de::Error) -> String {
+    let reason = error.message().replace('\n', " ");
+    let Some(span) = error.span() else {
+        return reason;
+    };
+    let (Some(before), Some(at)) = (text.get(..span.start), text.get(span)) else {
+        return reason;
+    };
+    let line = before.matches('\n').count() + 1;
+    let begun = before.rsplit('\n').next().unwrap_or(before);
+    let key_byte = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    // The parser points at a value, whose key stands before it, or at a key.
+    let field = match begun.rsplit_once('=') {
+        Some((left, _)) => {
+            let left = left.trim_end();
+            left.rsplit(|c| !key_byte(c)).next().unwrap_or(left)
+        }
+        None if at.chars().all(key_byte) => at,
+        None => "",
+    };
+    if field.is_empty() {
+        format!("line {line}: {reason}")
+    } else {
+        format!("line {line}, field {field}: {reason}")
+    }
 }

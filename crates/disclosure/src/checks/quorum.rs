@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bailiwick_envelope::IdentityKey;
-use bailiwick_envelope::approval::{Decision, RosterReference};
+use bailiwick_envelope::approval::{ApprovalStatement, Decision, RosterReference};
 use bailiwick_envelope::certificate::{CertificateError, VerifiedCertificate};
 use bailiwick_envelope::selection::Selection;
 use bailiwick_types::limits::LIVE_CERTIFICATES;
@@ -192,7 +192,7 @@ fn involved(
         }
         let id = certificate.id();
         let logged = follower.facts().certificate(id);
-        if !logged.is_some_and(|place| place.index < size) {
+        if logged.is_none_or(|place| place.index >= size) {
             return Err(QuorumRefusal::CertificateNotLogged(id));
         }
         involved.insert(id, certificate);
@@ -226,12 +226,11 @@ impl Ballot<'_> {
             if *person == self.request.request().entered_by {
                 return Err(QuorumRefusal::Requester(seat));
             }
+            // A refusal counts whatever selection it names and whenever it was logged; an approval
+            // only for exactly this ballot, and only under the checkpoint.
             if statement.decision != Decision::Approve {
                 refused.insert(seat);
-                continue;
-            }
-            // A refusal counts whenever it was logged, an approval only under the checkpoint.
-            if decision.place.index < self.size {
+            } else if self.is_of_ballot(statement) && decision.place.index < self.size {
                 counted.entry(seat).or_insert_with(|| CountedDecision {
                     seat,
                     person: person.clone(),
@@ -251,30 +250,29 @@ impl Ballot<'_> {
         Ok(counted.into_values().collect())
     }
 
-    /// The person behind a decision on exactly this request, selection and set of certificates, if
-    /// it is validly signed by a key that belongs to its slot in every certificate and in the own
-    /// trust file.
+    /// The person behind a decision on this request, if it is validly signed by a key that belongs
+    /// to its slot in every certificate and in the own trust file.
     fn person(&self, decision: &LoggedDecision) -> Option<&Name> {
         let approval = &decision.approval;
         let statement = &approval.statement;
         let (role, slot) = (statement.role, statement.slot);
-        let rosters = self.certificates.keys().map(|id| RosterReference {
-            certificate: *id,
-            roster: 0,
-        });
-        let same = statement.request == self.request.id()
-            && statement.selection == self.selection
-            && statement.rosters.iter().copied().eq(rosters);
-        let of_slot = || {
-            self.certificates
-                .values()
-                .all(|certificate| is_reviewer(certificate, role, slot, &approval.reviewer))
-        };
         let person = self
             .trust
             .roster()
             .reviewer(role, slot, &approval.reviewer)?;
-        (same && of_slot() && approval.verify().is_ok()).then_some(person)
+        let mut certificates = self.certificates.values();
+        let of_slot = certificates.all(|c| is_reviewer(c, role, slot, &approval.reviewer));
+        let same = statement.request == self.request.id();
+        (same && of_slot && approval.verify().is_ok()).then_some(person)
+    }
+
+    /// Whether a statement is about this selection and exactly these certificates and rosters.
+    fn is_of_ballot(&self, statement: &ApprovalStatement) -> bool {
+        let rosters = self.certificates.keys().map(|id| RosterReference {
+            certificate: *id,
+            roster: 0,
+        });
+        statement.selection == self.selection && statement.rosters.iter().copied().eq(rosters)
     }
 
     /// The least size at which both roles had their quorum.

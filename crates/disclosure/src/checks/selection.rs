@@ -71,7 +71,7 @@ impl VerifiedSelection {
         let size = checkpoint.size();
         let history = follower.facts().request(request.id());
         let logged = history.and_then(|history| history.selection(id));
-        if !logged.is_some_and(|(_, place)| place.index < size) {
+        if logged.is_none_or(|(_, place)| place.index >= size) {
             return Err(SelectionRefusal::NotLogged { size });
         }
         Ok(Self {

@@ -1,1 +1,14 @@
-//! Tests.
+//! The attacks on a release, each as one story over a whole small world: two committees with their
+//! reviewers, an edge, a recipient, a log. Nothing is mocked but the clock and the disk.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a story that cannot be set up is a failed test"
+)]
+
+mod evidence;
+mod keys;
+mod log;
+mod quorum;
+mod release;
+mod trust;
+mod world;

@@ -1,0 +1,7 @@
+use bailiwick_disclosure::ReleaseOrder;
+
+fn copy(order: &ReleaseOrder) -> ReleaseOrder {
+    order.clone()
+}
+
+fn main() {}

@@ -1,0 +1,26 @@
+use bailiwick_disclosure::checks::*;
+use bailiwick_disclosure::{Approvable, Checks, MemberKeys};
+
+fn skip_request(
+    keys: &MemberKeys,
+    checkpoint: CosignedCheckpoint,
+    quorum: QuorumCertificate,
+    not_frozen: NotFrozen,
+    own_reviewer: OwnReviewerApproved,
+    policy: PolicyPassed,
+    selection: VerifiedSelection,
+    labels: VerifiedLabels,
+) {
+    let checks = Checks {
+        checkpoint,
+        quorum,
+        not_frozen,
+        own_reviewer,
+        policy,
+        selection,
+        labels,
+    };
+    let _ = Approvable::new(checks, keys);
+}
+
+fn main() {}
