@@ -1,6 +1,8 @@
 //! HMAC-SHA256 with its two key blocks already absorbed, so that a value costs two compressions and
 //! nothing of the key is kept but what drop zeroes.
 //!
+//! Small functions carry `#[inline]`, without which they are calls between code generation units.
+//!
 //! [`bailiwick_envelope::mac`] is the definition; a test holds them equal. The `hmac` crate is not
 //! used here because its state cannot be zeroed, and a cached state is as good as the key.
 
@@ -55,6 +57,7 @@ impl Prf {
     }
 
     /// `mac(k, t, x) = HMAC-SHA256(k, t || x)`.
+    #[inline]
     pub(crate) fn mac(&self, tag: MacTag, input: &[u8; 32]) -> [u8; 32] {
         const LENGTH: usize = 8 + 32;
         let mut block = [0; BLOCK];
@@ -72,6 +75,7 @@ impl Prf {
         self.close(state)
     }
 
+    #[inline]
     fn close(&self, inner: [u32; 8]) -> [u8; 32] {
         let mut block = [0; BLOCK];
         block[..32].copy_from_slice(&bytes_of(inner));
@@ -92,6 +96,7 @@ impl RecordKdf {
 
     /// 32 bytes from the concatenated values under `info`, which is at most 54 bytes long. The
     /// values' buffer is padded in place: it holds values no more, and its owner zeroes it.
+    #[inline]
     pub(crate) fn key(&self, values: &mut Vec<u8>, info: &[u8]) -> Zeroizing<[u8; 32]> {
         let extracted = Zeroizing::new(self.0.of(values));
         let expand = Prf::new(&extracted);
@@ -129,6 +134,7 @@ pub(crate) fn sha256_padding(buffer: &mut Vec<u8>, start: usize) -> [u8; 32] {
 }
 
 /// Absorbs a buffer from `start` with SHA-256's padding; `before` bytes were absorbed already.
+#[inline]
 fn pad_and_absorb(state: &mut [u32; 8], buffer: &mut Vec<u8>, start: usize, before: usize) {
     let length = buffer.len() - start;
     let padded = (length + 9).next_multiple_of(BLOCK);
@@ -140,6 +146,7 @@ fn pad_and_absorb(state: &mut [u32; 8], buffer: &mut Vec<u8>, start: usize, befo
 
 /// Absorbs the last `filled` bytes of a message of `total` bytes with the padding. What follows
 /// them in the block is zero.
+#[inline]
 fn finish(state: &mut [u32; 8], block: &mut [u8; BLOCK], filled: usize, total: usize) {
     block[filled] = 0x80;
     if filled >= BLOCK - 8 {
@@ -150,6 +157,7 @@ fn finish(state: &mut [u32; 8], block: &mut [u8; BLOCK], filled: usize, total: u
     compress256(state, &[*block]);
 }
 
+#[inline]
 fn bytes_of(state: [u32; 8]) -> [u8; 32] {
     let mut bytes = [0; 32];
     for (at, word) in state.iter().enumerate() {
