@@ -1,0 +1,9 @@
+//! The transport over real loopback sockets, with certificates made on the spot. One binary.
+
+mod calls;
+mod floods;
+mod identity;
+mod matrix;
+mod reload;
+mod streams;
+mod support;
