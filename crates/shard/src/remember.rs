@@ -74,3 +74,36 @@ pub(crate) fn remember(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use bailiwick_types::store::MemoryStore;
+
+    use super::*;
+
+    #[test]
+    fn the_oldest_command_is_forgotten_above_the_limit() {
+        let (mut store, mut range) = (MemoryStore::default(), (0, 0));
+        let key = |number: u64| {
+            let mut key = [0; 16];
+            key[8..].copy_from_slice(&number.to_be_bytes());
+            CommandKey(key)
+        };
+        let digest = Digest([1; 32]);
+        for number in 0..REMEMBERED_COMMANDS + 2 {
+            remember(&mut store, &mut range, &key(number), digest, b"done").expect("memory");
+        }
+        let known = |number: u64, command| recall(&store, &key(number), &command).expect("memory");
+        assert!(matches!(known(1, digest), Known::New));
+        assert!(matches!(known(2, digest), Known::Same(outcome) if outcome == b"done"));
+        assert!(matches!(known(2, Digest([2; 32])), Known::Other));
+        let rows = |table| {
+            store
+                .scan_prefix(table, &[], usize::MAX)
+                .expect("memory")
+                .len() as u64
+        };
+        assert_eq!(rows(REMEMBERED), REMEMBERED_COMMANDS);
+        assert_eq!(rows(REMEMBERED_ORDER), REMEMBERED_COMMANDS);
+    }
+}

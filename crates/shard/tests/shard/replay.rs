@@ -44,9 +44,15 @@ struct Story {
 }
 
 impl Story {
+    /// Begins where one request is approved, so that releases and recalls are reached often.
     fn new() -> Self {
-        let world = World::ready();
-        let (sessions, requests) = (Vec::new(), Vec::new());
+        let mut world = World::ready();
+        let mut session = world.open("edge-1", 255);
+        let records = world.records_of(1, 20);
+        world.append(&mut session, records);
+        let approved = world.submitted(1, 255);
+        world.approve(approved);
+        let (sessions, requests) = (vec![session], vec![approved]);
         Self {
             world,
             sessions,
@@ -92,7 +98,7 @@ impl Story {
                 let records = world.records_of(b % 4, usize::from(b % 37) + 1);
                 let block = session.block(world.now, records);
                 let outcome = world.by("edge-1", append(&block));
-                if matches!(outcome, Outcome::BlockStored(_)) && a % 5 != 0 {
+                if matches!(outcome, Outcome::BlockStored(_)) && !a.is_multiple_of(5) {
                     session.advance(&block);
                 }
                 Some(outcome)

@@ -385,7 +385,7 @@ fn a_release_or_refusal_must_be_the_members_own() {
     let signed = refusal.sign(&identity(role, slot));
     assert_eq!(world.by("anybody", refuse(Some(signed))), Outcome::Accepted);
     assert_eq!(world.by("workflow-1", refuse(None)), Outcome::Accepted);
-    assert_eq!(world.view(id).member_refusals, [refusal.clone()]);
+    assert_eq!(world.view(id).member_refusals, [refusal]);
 }
 
 #[test]
