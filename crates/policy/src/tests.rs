@@ -199,17 +199,14 @@ fn line(subject: u8, from: i64, to: i64) -> ScopeLine {
 }
 
 fn decisions(workflow: &[u8], legal_review: &[u8]) -> Vec<DecisionFact> {
-    let of = |role: Role, slots: &[u8]| {
-        let slots = slots.to_vec().into_iter();
-        slots.map(move |slot| DecisionFact {
-            role,
-            slot: Slot::new(slot).unwrap(),
-            key: key(role, slot),
-        })
+    let of = |role: Role, slot: u8| DecisionFact {
+        role,
+        slot: Slot::new(slot).unwrap(),
+        key: key(role, slot),
     };
-    of(Role::Workflow, workflow)
-        .chain(of(Role::LegalReview, legal_review))
-        .collect()
+    let workflow = workflow.iter().map(|slot| of(Role::Workflow, *slot));
+    let legal_review = legal_review.iter().map(|slot| of(Role::LegalReview, *slot));
+    workflow.chain(legal_review).collect()
 }
 
 #[test]

@@ -471,7 +471,7 @@ impl World {
 
     /// The refusal that a release of this case meets at a member, wherever it meets it.
     pub(crate) fn refused(&mut self, case: &Case, at: Seat) -> ReleaseRefusal {
-        self.approvable(case, at).err().expect("a refusal")
+        self.approvable(case, at).expect_err("a refusal")
     }
 }
 
