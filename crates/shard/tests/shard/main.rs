@@ -11,6 +11,7 @@ mod directory;
 mod log;
 mod replay;
 mod requests;
+mod sealed;
 mod sessions;
 mod world;
 mod writing;

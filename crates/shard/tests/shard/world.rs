@@ -17,6 +17,7 @@ use bailiwick_shard::{
     CertificatePlan, Command, CommandBody, CommitteePlan, Outcome, PlannedMember, PlannedPeriod,
     documents_digest, query,
 };
+use bailiwick_threshold::DecapsulationKey;
 use bailiwick_types::store::MemoryStore;
 use bailiwick_types::{
     Category, ClusterId, CommandKey, Digest, Jurisdiction, KeyId, Minute, Name, RecordId,
@@ -62,9 +63,15 @@ pub fn edge_key(edge: &str) -> SigningKey {
     SigningKey::from_bytes(&seed)
 }
 
+/// A decapsulation key by its number.
+pub fn decapsulation_key(number: u16) -> DecapsulationKey {
+    let mut seed = [0; 32];
+    seed[..2].copy_from_slice(&number.to_be_bytes());
+    DecapsulationKey::from_bytes(&seed)
+}
+
 pub fn encapsulation_key(number: u16) -> EncapsulationKey {
-    let bytes = number.to_be_bytes().repeat(EncapsulationKey::LENGTH / 2);
-    EncapsulationKey::new(&bytes).expect("1,216 bytes")
+    decapsulation_key(number).encapsulation_key()
 }
 
 pub fn members() -> Vec<(Role, Slot)> {
