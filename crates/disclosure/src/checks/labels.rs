@@ -98,6 +98,9 @@ pub enum LabelRefusal {
     /// A page has more records than [`PAGE_RECORDS`].
     #[error("a page of {0} records is too long")]
     Page(usize),
+    /// A page without records, although records are missing.
+    #[error("a page has no records although records are missing")]
+    EmptyPage,
     /// More records than the logged selection has.
     #[error("more records than the logged selection's {0}")]
     TooMany(u32),
@@ -233,6 +236,10 @@ impl<'a> LabelVerifier<'a> {
         if page.sessions.len() > PAGE_RECORDS || page.blocks.len() > PAGE_RECORDS {
             let longest = page.sessions.len().max(page.blocks.len());
             return Err(LabelRefusal::Page(longest));
+        }
+        // A driver that asks until the list is complete must not be kept asking for ever.
+        if page.records.is_empty() && !self.is_complete() {
+            return Err(LabelRefusal::EmptyPage);
         }
         for header in &page.sessions {
             self.session(header)?;

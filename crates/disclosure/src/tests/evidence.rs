@@ -198,6 +198,9 @@ fn foreign_edges_and_manifests_refused() {
         refused(&mut world, &missing),
         LabelRefusal::NoBlock { block: 1, .. }
     ));
+    let mut empty = case.clone();
+    empty.pages.insert(0, EvidencePage::default());
+    assert_eq!(refused(&mut world, &empty), LabelRefusal::EmptyPage);
     let mut long = case;
     long.pages.insert(0, EvidencePage::default());
     let record = long.pages[1].records[0].clone();
