@@ -46,12 +46,15 @@ impl Default for PoolOptions {
     }
 }
 
+/// By address and purpose.
+type Slots = HashMap<(String, Purpose), Arc<Slot>>;
+
 /// A pool of connections; clones share it.
 #[derive(Clone)]
 pub struct Pool {
     tls: Arc<TlsIdentity>,
     options: Arc<PoolOptions>,
-    slots: Arc<Mutex<HashMap<(String, Purpose), Arc<Slot>>>>,
+    slots: Arc<Mutex<Slots>>,
 }
 
 impl std::fmt::Debug for Pool {
