@@ -37,10 +37,18 @@ pub(crate) struct Hosted {
     pub(crate) room: Semaphore,
     last_stamp: Arc<AtomicU64>,
     leadership: watch::Receiver<Option<NodeId>>,
-    /// The term whose leader stamped too far ahead; it is not heard any more.
-    distrusted: Mutex<Option<u64>>,
+    /// The last leader that stamped too far ahead.
+    distrusted: Mutex<Option<Distrusted>>,
     retention: Mutex<Retention>,
     watcher: JoinHandle<()>,
+}
+
+/// A leader that stamped too far ahead of this node's clock.
+#[derive(Clone, Copy)]
+pub(crate) struct Distrusted {
+    pub(crate) node: NodeId,
+    pub(crate) term: u64,
+    pub(crate) stamp: Timestamp,
 }
 
 impl Drop for Hosted {
@@ -152,22 +160,32 @@ impl Hosted {
         self.leadership.clone()
     }
 
-    /// Hears a leader of this term no more: its clock is wrong.
-    pub(crate) fn distrust(&self, term: u64) {
-        let mut distrusted = self
-            .distrusted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        *distrusted = (*distrusted).max(Some(term));
-    }
-
-    /// Whether the leader of this term stamped too far ahead.
-    pub(crate) fn distrusts(&self, term: u64) -> bool {
+    /// Remembers a leader whose stamp was too far ahead.
+    pub(crate) fn distrust(&self, distrusted: Distrusted) {
         *self
             .distrusted
             .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            == Some(term)
+            .unwrap_or_else(PoisonError::into_inner) = Some(distrusted);
+    }
+
+    /// Whether the leader of this term stamped too far ahead: it is not heard any more, not even its
+    /// heartbeats, so that another node can be elected.
+    pub(crate) fn distrusts_leader(&self, term: u64) -> bool {
+        let distrusted = self
+            .distrusted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        distrusted.is_some_and(|distrusted| distrusted.term == term)
+    }
+
+    /// Whether this node's log has a stamp that is still too far ahead: it would be refused as a
+    /// leader again.
+    pub(crate) fn distrusts_candidate(&self, node: NodeId, latest: Timestamp) -> bool {
+        let distrusted = self
+            .distrusted
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        distrusted.is_some_and(|distrusted| distrusted.node == node && distrusted.stamp > latest)
     }
 
     /// Lets go of log that nobody needs once there is too much of it.

@@ -82,6 +82,15 @@ impl RaftNetworkFactory<Types> for Network {
         Peer {
             to: NodeId(target),
             network: self.clone(),
+            single: false,
+        }
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, _node: &EmptyNode) -> Peer {
+        Peer {
+            to: NodeId(target),
+            network: self.clone(),
+            single: true,
         }
     }
 }
@@ -90,6 +99,8 @@ impl RaftNetworkFactory<Types> for Network {
 pub(crate) struct Peer {
     to: NodeId,
     network: Network,
+    /// For heartbeats, which are a session of one append each: a call is cheaper than a stream.
+    single: bool,
 }
 
 fn rpc_error(error: LinkError) -> RPCError<Types> {
@@ -154,6 +165,29 @@ impl Drop for Running {
 
 type Answers = mpsc::Sender<Result<StreamAppendResult<Types>, RPCError<Types>>>;
 
+impl Peer {
+    /// Sends appends as calls, each after the answer to the one before.
+    fn one_by_one<S>(
+        &self,
+        input: S,
+        deadline: Duration,
+    ) -> impl Stream<Item = Result<StreamAppendResult<Types>, RPCError<Types>>> + Send + 'static
+    where
+        S: Stream<Item = AppendEntriesRequest<Types>> + Send + Unpin + 'static,
+    {
+        let (network, to) = (self.network.clone(), self.to);
+        input.then(move |request| {
+            let network = network.clone();
+            async move {
+                let answer = network.append_once(to, &request, deadline).await;
+                answer
+                    .map(StreamAppendResult::<Types>::from)
+                    .map_err(rpc_error)
+            }
+        })
+    }
+}
+
 impl RaftNetworkV2<Types> for Peer {
     type SnapshotData = SnapshotData;
 
@@ -181,7 +215,7 @@ impl RaftNetworkV2<Types> for Peer {
     fn stream_append<'s, S>(
         &'s mut self,
         input: S,
-        _option: RPCOption,
+        option: RPCOption,
     ) -> BoxFuture<
         's,
         Result<BoxStream<'s, Result<StreamAppendResult<Types>, RPCError<Types>>>, RPCError<Types>>,
@@ -189,6 +223,10 @@ impl RaftNetworkV2<Types> for Peer {
     where
         S: Stream<Item = AppendEntriesRequest<Types>> + OptionalSend + Unpin + 'static,
     {
+        if self.single {
+            let stream = self.one_by_one(input, option.soft_ttl());
+            return Box::pin(async move { Ok(Box::pin(stream) as BoxStream<'s, _>) });
+        }
         let (answers, receiver) = mpsc::channel(APPENDS_UNDER_WAY);
         let appender = Appender {
             network: self.network.clone(),

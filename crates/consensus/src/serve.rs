@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bailiwick_storage::SnapshotReceiver;
 use bailiwick_transport::{Operation, Refusal, StreamReceiver, StreamSender};
-use bailiwick_types::NodeId;
 use bailiwick_types::limits::STAMP_LEAD;
+use bailiwick_types::{NodeId, Timestamp};
 use bytes::Bytes;
 use futures::StreamExt;
 use openraft::EntryPayload;
@@ -21,7 +21,7 @@ use openraft::storage::Snapshot;
 use serde::Serialize;
 
 use crate::host::Host;
-use crate::hosted::Hosted;
+use crate::hosted::{Distrusted, Hosted};
 use crate::raft::{Types, Vote, decode, encode};
 use crate::state_machine::{SnapshotData, blocking};
 use crate::wire::{
@@ -79,6 +79,9 @@ impl Host {
                 let Addressed { target, message } = addressed::<VoteRequest<Types>>(&payload)?;
                 let group = self.target(target)?;
                 check_sender(from, &message.vote)?;
+                if group.distrusts_candidate(from, self.latest_stamp()) {
+                    return Err(refuse(refusal::STAMP, "the candidate's clock is wrong"));
+                }
                 let voted = if operation == Operation::RaftVote {
                     group.raft.vote(message).await
                 } else {
@@ -149,6 +152,11 @@ impl Host {
         Ok(group)
     }
 
+    /// The latest stamp that this node accepts now.
+    fn latest_stamp(&self) -> Timestamp {
+        self.now().plus(STAMP_LEAD)
+    }
+
     /// Whether an append may be heard.
     fn check_append(
         &self,
@@ -158,7 +166,7 @@ impl Host {
     ) -> Result<(), Refusal> {
         check_sender(from, &request.vote)?;
         let term = request.vote.leader_id.term;
-        let latest = self.now().plus(STAMP_LEAD);
+        let latest = self.latest_stamp();
         let ahead = request
             .entries
             .iter()
@@ -168,10 +176,13 @@ impl Host {
             });
         if let Some(stamp) = ahead {
             tracing::error!(group = %group.id, leader = %from, %stamp, "the leader's clock, or this node's, is wrong");
-            group.distrust(term);
+            group.distrust(Distrusted {
+                node: from,
+                term,
+                stamp,
+            });
         }
-        // Its heartbeats count no more either, so that another node can be elected.
-        if group.distrusts(term) {
+        if group.distrusts_leader(term) {
             return Err(refuse(
                 refusal::STAMP,
                 "a stamp is too far ahead of this node's clock",
