@@ -23,5 +23,5 @@ pub use ids::{
     CertificateId, ClusterId, CommandKey, GroupId, KeyId, Name, NodeId, RecordId, RequestId,
     SelectionId, SessionId, SessionNonce, SubjectPseudonym,
 };
-pub use jurisdiction::{Jurisdiction, Region, ShardId};
-pub use time::{Minute, Timestamp};
+pub use jurisdiction::{Jurisdiction, ParseJurisdictionError, Region, ShardId};
+pub use time::{Minute, ParseTimeError, Timestamp};
