@@ -5,6 +5,7 @@
 pub mod approver;
 pub mod clock;
 pub mod config;
+pub mod edge;
 pub mod files;
 pub mod telemetry;
 pub mod vault;
