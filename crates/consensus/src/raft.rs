@@ -174,3 +174,73 @@ pub(crate) fn entry(record: &Bytes) -> io::Result<Entry> {
 pub(crate) fn log_id(term: u64, index: u64) -> LogId {
     LogId::new(CommittedLeader::from(term), index)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn entries() -> [Entry; 3] {
+        let voters = BTreeSet::from([1, 2]);
+        let nodes = BTreeMap::from([(1, openraft::EmptyNode {}), (2, openraft::EmptyNode {})]);
+        let membership = Membership::new(vec![voters], nodes).expect("every voter is a node");
+        let proposal = Proposal {
+            stamp: Timestamp(0x0102),
+            command: Bytes::from_static(b"ab"),
+        };
+        let payloads = [
+            EntryPayload::Blank,
+            EntryPayload::Normal(proposal),
+            EntryPayload::Membership(membership),
+        ];
+        payloads.map(|payload| Entry {
+            log_id: log_id(3, 7),
+            payload,
+        })
+    }
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// These bytes are on disks: version 1 may never change.
+    #[test]
+    fn golden_records() {
+        let head = "03000000000000000700000000000000";
+        let ids = "01000000000000000200000000000000";
+        let expected = [
+            format!("0100{head}"),
+            format!("0101{head}02010000000000006162"),
+            format!("0102{head}01000000000000000200000000000000{ids}0200000000000000{ids}"),
+        ];
+        for (original, expected) in entries().into_iter().zip(expected) {
+            let bytes = record(&original).expect("encodes");
+            assert_eq!(hex(&bytes), expected);
+            assert_eq!(entry(&bytes).expect("decodes"), original);
+        }
+        let vote = encode(&Vote::new_committed(3, 1)).expect("encodes");
+        assert_eq!(hex(&vote), "030000000000000001010000000000000001");
+        let marker = encode(&log_id(3, 7)).expect("encodes");
+        assert_eq!(hex(&marker), head);
+    }
+
+    #[test]
+    fn malformed_records_are_errors() {
+        for original in entries() {
+            let bytes = record(&original).expect("encodes");
+            let least = if matches!(original.payload, EntryPayload::Normal(_)) {
+                RECORD_HEAD + 8
+            } else {
+                bytes.len()
+            };
+            for length in 0..least {
+                assert!(entry(&bytes.slice(..length)).is_err(), "{length}");
+            }
+            for (at, value) in [(0, 2), (1, 3)] {
+                let mut other = bytes.to_vec();
+                other[at] = value;
+                assert!(entry(&Bytes::from(other)).is_err(), "byte {at}");
+            }
+        }
+    }
+}

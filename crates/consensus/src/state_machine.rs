@@ -76,6 +76,11 @@ impl Applied {
         }
     }
 
+    /// Index of the first entry that is not applied.
+    fn before(&self) -> u64 {
+        self.last.map_or(0, |last| last.index + 1)
+    }
+
     fn meta(&self) -> SnapshotMeta {
         SnapshotMeta {
             last_log_id: self.last,
@@ -111,8 +116,8 @@ struct Inner {
     store: RecordStore,
     applied: Mutex<Applied>,
     applied_index: watch::Sender<u64>,
-    /// Index up to which the store survives a power cut.
-    durable_index: AtomicU64,
+    /// Index of the first entry that a power cut may take from the store.
+    durable_before: AtomicU64,
     /// Bytes of entries applied since the last checkpoint.
     bytes_since: AtomicU64,
     /// Bytes of entries applied since the start.
@@ -135,6 +140,7 @@ impl GroupMachine {
             RecordStore::open(&options.disk, &path, &options.store).map_err(io::Error::other)?;
         let applied = Applied::of(&store.read().map_err(io::Error::other)?)?;
         let index = applied.last.map_or(0, |last| last.index);
+        let before = applied.before();
         options
             .last_stamp
             .fetch_max(applied.log_time.micros(), Ordering::Relaxed);
@@ -143,7 +149,7 @@ impl GroupMachine {
             store,
             applied: Mutex::new(applied),
             applied_index: watch::Sender::new(index),
-            durable_index: AtomicU64::new(index),
+            durable_before: AtomicU64::new(before),
             bytes_since: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             checkpointing: Mutex::new(Instant::now()),
@@ -220,8 +226,8 @@ impl GroupMachine {
             .checkpointing
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let index = self.applied_index();
-        if self.0.durable_index.load(Ordering::Acquire) >= index {
+        let before = self.applied().before();
+        if self.0.durable_before.load(Ordering::Acquire) >= before {
             return Ok(());
         }
         self.0.bytes_since.store(0, Ordering::Relaxed);
@@ -229,14 +235,14 @@ impl GroupMachine {
             .store
             .checkpoint()
             .map_err(|error| self.failed(&error))?;
-        self.0.durable_index.fetch_max(index, Ordering::AcqRel);
+        self.0.durable_before.fetch_max(before, Ordering::AcqRel);
         *last = Instant::now();
         Ok(())
     }
 
     /// Whether enough was applied, or long enough ago, to make it durable.
     pub(crate) fn checkpoint_due(&self, period: Duration) -> bool {
-        let changed = self.0.durable_index.load(Ordering::Acquire) < self.applied_index();
+        let changed = self.0.durable_before.load(Ordering::Acquire) < self.applied().before();
         let full = self.0.bytes_since.load(Ordering::Relaxed) >= self.0.options.checkpoint_bytes;
         // Held means that a checkpoint runs right now.
         let old = self
@@ -249,11 +255,11 @@ impl GroupMachine {
 
     /// Makes sure that the store survives a power cut with everything up to an index.
     pub(crate) async fn ensure_durable(&self, index: u64) -> io::Result<()> {
-        if self.0.durable_index.load(Ordering::Acquire) < index {
+        if self.0.durable_before.load(Ordering::Acquire) <= index {
             let machine = self.clone();
             blocking(move || machine.checkpoint()).await?;
         }
-        if self.0.durable_index.load(Ordering::Acquire) < index {
+        if self.0.durable_before.load(Ordering::Acquire) <= index {
             return Err(io::Error::other(
                 "the log cannot be purged ahead of the record store",
             ));
@@ -348,8 +354,8 @@ impl GroupMachine {
             ));
         }
         self.0
-            .durable_index
-            .store(applied.last.map_or(0, |last| last.index), Ordering::Release);
+            .durable_before
+            .store(applied.before(), Ordering::Release);
         self.become_applied(applied);
         self.0.snapshotted.store(true, Ordering::Release);
         // It is in the store now; a leftover is removed at the next start.

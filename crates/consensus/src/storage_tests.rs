@@ -12,7 +12,9 @@ use bailiwick_storage::{Disk, OsDisk, RecordStoreOptions, SimulatedDisk, Wal, Wa
 use bailiwick_types::store::{ReadStore, StoreError, Table, WriteStore};
 use bailiwick_types::{GroupId, NodeId, Timestamp};
 use bytes::Bytes;
-use openraft::storage::{RaftLogReader, RaftLogStorage, RaftLogStorageExt, RaftStateMachine};
+use openraft::storage::{
+    RaftLogReader, RaftLogStorage, RaftLogStorageExt, RaftSnapshotBuilder, RaftStateMachine,
+};
 use openraft::testing::log::{StoreBuilder, Suite};
 use openraft::{EntryPayload, StorageError};
 
@@ -388,4 +390,53 @@ async fn log_time_never_goes_back() {
         [Timestamp(1005), Timestamp(1005), Timestamp(1009)]
     );
     assert_eq!(machine.log_time(), Timestamp(1009));
+}
+
+/// A snapshot replaces the store whole: before a power cut or not, and never in part.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_installed_snapshot_survives_power_cuts() {
+    let sender = SimulatedDisk::new(1);
+    let mut leader = open(sender.shared()).unwrap();
+    let entries: Vec<Entry> = (0..40).map(|index| proposal(2, index, index)).collect();
+    apply(&mut leader.machine, entries).await.unwrap();
+    let mut builder = leader.machine.get_snapshot_builder().await;
+    let meta = builder.build_snapshot().await.unwrap().meta;
+    let (mut before, mut after) = (0, 0);
+    for operations in 0..60 {
+        let disk = SimulatedDisk::new(operations);
+        let mut follower = open(disk.shared()).unwrap();
+        apply(&mut follower.machine, vec![proposal(1, 0, 9)])
+            .await
+            .unwrap();
+        follower.machine.checkpoint().unwrap();
+        let snapshot = leader
+            .machine
+            .get_current_snapshot()
+            .await
+            .unwrap()
+            .unwrap();
+        disk.fail_power_after(operations);
+        let installed = follower
+            .machine
+            .install_snapshot(&meta, snapshot.snapshot)
+            .await;
+        drop(follower);
+        disk.crash_torn();
+        let mut follower = open(disk.shared()).unwrap();
+        let (applied, _) = follower.machine.applied_state().await.unwrap();
+        let rows = follower.machine.view().unwrap();
+        let rows = rows.scan_prefix(ROWS, &[], usize::MAX).unwrap().len();
+        if applied == meta.last_log_id {
+            assert_eq!(rows, 40);
+            after += 1;
+        } else {
+            assert!(installed.is_err(), "what was installed is gone");
+            assert_eq!((applied, rows), (Some(log_id(1, 0)), 1));
+            before += 1;
+        }
+    }
+    assert!(
+        before > 0 && after > 0,
+        "{before} cuts before, {after} after"
+    );
 }
