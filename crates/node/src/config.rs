@@ -198,10 +198,8 @@ pub struct ApproverConfig {
     pub tls: TlsSection,
     /// Its Ed25519 identity key: 32 bytes, hexadecimal.
     pub identity_key: PathBuf,
-    /// Its own trust file.
+    /// Its own trust file; the paths of its own policy copies in there are relative to it.
     pub trust: PathBuf,
-    /// Its own copies of the jurisdictions' policies: `<code>.toml`.
-    pub policies: PathBuf,
     /// The jurisdictions that it serves.
     pub jurisdictions: Vec<Jurisdiction>,
     /// Logging.
@@ -339,13 +337,11 @@ impl ApproverConfig {
     /// [`ConfigError`] names file, key and reason.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let (mut config, base): (Self, _) = parse(path)?;
-        let paths = [
+        for entry in [
             &mut config.data,
             &mut config.identity_key,
             &mut config.trust,
-            &mut config.policies,
-        ];
-        for entry in paths {
+        ] {
             *entry = base.join(&*entry);
         }
         config.tls.rebase(&base);

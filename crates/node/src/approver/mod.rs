@@ -7,7 +7,7 @@ mod link;
 mod metrics;
 mod releases;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -155,7 +155,8 @@ impl Approver {
     }
 
     fn policy_path(&self, path: &str) -> PathBuf {
-        self.config.policies.join(path)
+        let folder = self.config.trust.parent().unwrap_or(Path::new("."));
+        folder.join(path)
     }
 }
 

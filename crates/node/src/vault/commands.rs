@@ -64,6 +64,10 @@ impl Asked<'_> {
 }
 
 fn rejected(rejection: &Rejection) -> Refusal {
+    // The leader is about to propose the shard's first command.
+    if *rejection == Rejection::NotInitialised {
+        return Refusal::Unavailable;
+    }
     Refusal::Rejected {
         code: rejection.code().to_owned(),
         message: rejection.to_string(),
