@@ -315,6 +315,11 @@ async fn connection_floods_without_a_handshake_shut_nobody_out() {
         .counters()
         .refused(RefusalReason::HandshakesPending);
     assert_eq!(gave_way, 93, "100 and ours, of which 8 may be pending");
+    // Giving way means that the socket is gone, not only counted.
+    for mut socket in sockets.into_iter().take(92) {
+        let read = timeout(SOON, socket.read(&mut [0; 1])).await;
+        assert!(matches!(read.expect("closed"), Ok(0) | Err(_)));
+    }
 }
 
 /// Attack list 2, 9: one peer's connections are capped, others still come in.
