@@ -20,6 +20,7 @@ use openraft::raft::{
 use openraft::storage::Snapshot;
 use serde::Serialize;
 
+use crate::group::GroupKind;
 use crate::host::Host;
 use crate::hosted::{Distrusted, Hosted};
 use crate::raft::{Types, Vote, decode, encode};
@@ -134,12 +135,7 @@ impl Host {
 
     /// The group a message is for, if it runs here and may.
     fn target(&self, target: Target) -> Result<Arc<Hosted>, Refusal> {
-        if !self.placed_here(&target.kind) {
-            return Err(refuse(
-                refusal::PLACEMENT,
-                "this region may not hold the group",
-            ));
-        }
+        self.check_placement(&target.kind)?;
         let group = self
             .hosted(target.group)
             .ok_or_else(|| refuse(refusal::NO_SUCH_GROUP, target.group.to_string()))?;
@@ -150,6 +146,17 @@ impl Host {
             ));
         }
         Ok(group)
+    }
+
+    fn check_placement(&self, kind: &GroupKind) -> Result<(), Refusal> {
+        if self.placed_here(kind) {
+            Ok(())
+        } else {
+            Err(refuse(
+                refusal::PLACEMENT,
+                "this region may not hold the group",
+            ))
+        }
     }
 
     /// The latest stamp that this node accepts now.
@@ -164,6 +171,8 @@ impl Host {
         group: &Hosted,
         request: &AppendEntriesRequest<Types>,
     ) -> Result<(), Refusal> {
+        // A stream lives long: what was placed here when it was opened may not be any more.
+        self.check_placement(&group.kind)?;
         check_sender(from, &request.vote)?;
         let term = request.vote.leader_id.term;
         let latest = self.latest_stamp();
