@@ -2,6 +2,7 @@
 //!
 //! No identifier, hashed or not, enters a log line, a span or a metric: labels are typed sets.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::sync::Arc;
 

@@ -64,6 +64,7 @@ pub async fn run(
     options: ApproverOptions,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    telemetry::start_logging(&config.log).context("log.filter")?;
     let tls = TlsIdentity::load(config.tls.files(), config.trust_domain.clone())
         .context("load the TLS identity")?;
     let role = PeerRole::approver(config.role);

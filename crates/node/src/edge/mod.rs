@@ -54,6 +54,7 @@ struct Edge {
 /// # Errors
 /// When the configuration, a key or trust file, the disk or a socket does not allow it to start.
 pub async fn run(config: EdgeConfig, stop: CancellationToken) -> anyhow::Result<()> {
+    telemetry::start_logging(&config.log).context("log.filter")?;
     let tls = TlsIdentity::load(config.tls.files(), config.trust_domain.clone())
         .context("load the TLS identity")?;
     let identity = tls.identity();

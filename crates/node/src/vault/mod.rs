@@ -58,6 +58,7 @@ pub struct Vault {
 /// # Errors
 /// When the configuration, the disk or a socket does not allow it to start.
 pub async fn run(config: VaultConfig, stop: CancellationToken) -> anyhow::Result<()> {
+    telemetry::start_logging(&config.log).context("log.filter")?;
     let tls = TlsIdentity::load(config.tls.files(), config.trust_domain.clone())
         .context("load the TLS identity")?;
     let reload = tls.watch(RELOAD_PERIOD);
