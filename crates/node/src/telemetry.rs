@@ -24,9 +24,17 @@ use crate::config::{LogFormat, LogSection};
 /// # Errors
 /// The filter's error when it does not parse.
 pub fn start_logging(section: &LogSection) -> Result<(), tracing_subscriber::filter::ParseError> {
-    let filter = EnvFilter::try_new(&section.filter)?;
+    // The Raft library tells of every restart and reconnection at length; what matters of that is
+    // told by our own lines. Whoever names it in the filter gets what they ask for.
+    let quiet = if section.filter.contains("openraft") {
+        ""
+    } else {
+        ",openraft=error"
+    };
+    let filter = EnvFilter::try_new(format!("{}{quiet}", section.filter))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     let started = match section.format {
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

@@ -9,6 +9,7 @@ use bailiwick_types::Identity;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use rustls::pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
@@ -60,8 +61,13 @@ async fn connection(stream: TcpStream, tls: &TlsIdentity, router: Router, stop: 
         tracing::debug!("a handshake failed");
         return;
     };
-    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let peer = match peer_identity(certificates) {
+    let certificates = stream
+        .get_ref()
+        .1
+        .peer_certificates()
+        .unwrap_or_default()
+        .to_vec();
+    let peer = match peer_identity(&certificates) {
         Ok(peer) if allowed(peer.role, Operation::PutRecords) => Arc::new(peer),
         Ok(peer) => {
             tracing::warn!(peer = %peer, "this role may not hand in records");
@@ -93,8 +99,22 @@ async fn connection(stream: TcpStream, tls: &TlsIdentity, router: Router, stop: 
     tokio::select! {
         _ = &mut served => return,
         () = tokio::time::sleep(AGE) => {}
+        () = revoked(tls, &certificates) => return,
         () = stop.cancelled() => {}
     }
     served.as_mut().graceful_shutdown();
     let _ = tokio::time::timeout(HEADER, served).await;
+}
+
+/// Ends when a reload of authorities or revocation lists no longer accepts an open connection's peer.
+async fn revoked(tls: &TlsIdentity, certificates: &[CertificateDer<'static>]) {
+    let mut changes = tls.changes();
+    while changes.changed().await.is_ok() {
+        if let Err(error) = tls.verify_client(certificates) {
+            tracing::warn!(%error, "an open connection's certificate is not accepted any more");
+            return;
+        }
+    }
+    // The identity is gone, and with it whoever could reload it.
+    std::future::pending().await
 }
