@@ -252,6 +252,33 @@ impl Vault {
         }
     }
 
+    /// Refuses a peer that speaks for a slot which the jurisdiction's committees, or their plans, give
+    /// to somebody else. What members say is signed besides; this keeps one member's certificate
+    /// from filling another's place.
+    pub(super) async fn check_seat(
+        &self,
+        peer: &Identity,
+        shard: ShardId,
+        role: Role,
+        slot: Slot,
+    ) -> Result<(), Refusal> {
+        let looked = self.query(shard, look).await?;
+        let members = looked
+            .map(|looked| looked.cosigners.members)
+            .unwrap_or_default();
+        // Before anybody has called for keys there are no seats yet, and nothing to attend.
+        let seated = members
+            .get(&(role, slot))
+            .is_some_and(|(name, _)| *name == peer.id);
+        if seated || members.is_empty() {
+            return Ok(());
+        }
+        Err(Refusal::Rejected {
+            code: "other_seat".to_owned(),
+            message: format!("slot: {role} slot {slot} is not {}'s", peer.id),
+        })
+    }
+
     /// Serves one approver's stream until it ends or this node stops leading.
     pub(super) async fn attend(
         &self,
@@ -269,6 +296,8 @@ impl Vault {
             });
         }
         let group = self.leads(attend.shard)?;
+        self.check_seat(peer, attend.shard, attend.role, attend.slot)
+            .await?;
         let hub = self.hub(attend.shard);
         self.metrics.attending(1);
         let mut attendance = Attendance {

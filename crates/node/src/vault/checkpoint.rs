@@ -4,7 +4,7 @@
 //! Nothing here is trusted: an approver folds the leaves itself, and whoever relies on a checkpoint
 //! verifies the cosignatures against its own trust file. The leader only collects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bailiwick_envelope::{IdentityKey, SigningKey};
 use bailiwick_tlog::{
@@ -58,7 +58,7 @@ pub enum CosignError {
 #[derive(Clone, Debug)]
 pub struct Collecting {
     signed: SignedCheckpoint,
-    cosigned: BTreeMap<(Role, Slot), ()>,
+    cosigned: BTreeSet<(Role, Slot)>,
 }
 
 impl Collecting {
@@ -75,7 +75,7 @@ impl Collecting {
         let signed = SignedCheckpoint::new(checkpoint, signature)?;
         Ok(Self {
             signed,
-            cosigned: BTreeMap::new(),
+            cosigned: BTreeSet::new(),
         })
     }
 
@@ -106,7 +106,7 @@ impl Collecting {
             .ok_or(CosignError::NoMember { role, slot })?;
         let signature = NoteSignature::parse(line).map_err(|_| CosignError::Line)?;
         let wrong = CosignError::Signature { role, slot };
-        if self.cosigned.contains_key(&(role, slot)) {
+        if self.cosigned.contains(&(role, slot)) {
             return Ok(());
         }
         let verifier = cosigner(name, key).ok_or(wrong.clone())?;
@@ -114,7 +114,7 @@ impl Collecting {
         joined.add_signature(signature).map_err(|_| wrong.clone())?;
         verify_cosignature(&verifier, &joined).map_err(|_| wrong)?;
         self.signed = joined;
-        self.cosigned.insert((role, slot), ());
+        self.cosigned.insert((role, slot));
         Ok(())
     }
 

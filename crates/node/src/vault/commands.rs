@@ -482,6 +482,8 @@ impl Vault {
     ) -> Result<Accepted, Refusal> {
         let place = message.partial.place;
         self.leads(message.shard)?;
+        self.check_seat(peer, message.shard, place.role, place.slot)
+            .await?;
         let view = self.after_change(message.shard, place.request).await?;
         let logged = (place.role, place.slot, place.leaf_index);
         if !view.releases.contains(&logged) || peer.role.committee() != Some(place.role) {

@@ -33,6 +33,8 @@ use spool::Spool;
 
 /// How often certificates on disk are looked at for a reload.
 const RELOAD_PERIOD: Duration = Duration::from_secs(30);
+/// Record store cache of each group: 16 groups on a node take 256 MiB at most.
+const GROUP_CACHE_BYTES: usize = 16 << 20;
 /// Most voters of the directory; the other nodes are learners.
 const DIRECTORY_VOTERS: usize = 5;
 
@@ -111,6 +113,7 @@ fn host_options(
         election_max: Duration::from_millis(config.raft.election_max_ms),
         ..RaftTimings::default()
     };
+    options.store.cache_bytes = GROUP_CACHE_BYTES;
     let (allowed, region) = (allowed.clone(), config.region.clone());
     // A node refuses, by itself, what its region does not allow; what it does not know, too.
     options.placement = Arc::new(move |kind| match kind {
