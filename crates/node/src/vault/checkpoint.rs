@@ -123,7 +123,7 @@ impl Collecting {
         Role::ALL.into_iter().all(|role| {
             let have = self
                 .cosigned
-                .keys()
+                .iter()
                 .filter(|(signer, _)| *signer == role)
                 .count();
             cosigners.needed(role).is_some_and(|needed| have >= needed)
