@@ -16,7 +16,7 @@ use bailiwick_disclosure::{MemberKeys, PolicyCopies, Seat, TrustFile};
 use bailiwick_envelope::release::SealedPartial;
 use bailiwick_policy::Policy;
 use bailiwick_transport::TlsIdentity;
-use bailiwick_types::{Jurisdiction, PeerRole, ShardId};
+use bailiwick_types::{Jurisdiction, PeerRole, SelectionId, ShardId};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -30,8 +30,19 @@ use metrics::ApproverMetrics;
 /// How often certificates on disk are looked at for a reload.
 const RELOAD_PERIOD: Duration = Duration::from_secs(30);
 
+/// A sealed partial on its way to the spool.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// The partial.
+    pub sealed: SealedPartial,
+    /// The selection that it is for.
+    pub selection: SelectionId,
+    /// How many records the selection has.
+    pub count: u32,
+}
+
 /// What replaces a sealed partial on its way out.
-pub type Tamper = Arc<dyn Fn(SealedPartial) -> SealedPartial + Send + Sync>;
+pub type Tamper = Arc<dyn Fn(Outgoing) -> SealedPartial + Send + Sync>;
 
 /// What an approver may be started with besides its configuration.
 #[derive(Clone, Default)]

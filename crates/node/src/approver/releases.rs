@@ -27,6 +27,7 @@ use bailiwick_envelope::release::SealedPartial;
 use bailiwick_transport::Operation;
 use bailiwick_types::RequestId;
 
+use super::Outgoing;
 use super::attendant::{AttendError, Attendant, tolerate};
 use super::link::{Link, LinkError};
 use crate::clock;
@@ -321,7 +322,8 @@ impl Attendant {
             }
             Err(refusal) => return Err(StepError::Refused(refusal)),
         };
-        let count = approvable.labels().len() as u64;
+        let count = approvable.labels().len() as u32;
+        let selection = approvable.intent().selection;
         let order = ReleaseOrder::new(approvable, logged).map_err(Check)?;
         let approver = self.approver.clone();
         let executed = tokio::task::spawn_blocking(move || {
@@ -332,12 +334,21 @@ impl Attendant {
             .await
             .map_err(|_| AttendError::Ended)?
             .map_err(Check)?;
-        self.approver.metrics.released_records.inc_by(count);
+        self.approver
+            .metrics
+            .released_records
+            .inc_by(u64::from(count));
         Ok(Step::Next(Release::Sealed(
             match &self.approver.options.tamper {
                 Some(tamper) => partials
                     .into_iter()
-                    .map(|partial| tamper(partial))
+                    .map(|sealed| {
+                        tamper(Outgoing {
+                            sealed,
+                            selection,
+                            count,
+                        })
+                    })
                     .collect(),
                 None => partials,
             },
