@@ -123,7 +123,8 @@ impl EdgeClient {
         let (status, body) = answered
             .unwrap_or_else(|_| Err(EdgeFailure::Unknown("no answer in time".to_owned())))?;
         let malformed = || EdgeFailure::Malformed(status.as_u16());
-        if status == StatusCode::OK {
+        // A single record's refusal is a result with a status of its own.
+        if status.is_success() || status == StatusCode::UNPROCESSABLE_ENTITY {
             return serde_json::from_slice(&body).map_err(|_| malformed());
         }
         let ErrorBody { error } = serde_json::from_slice(&body).map_err(|_| malformed())?;
