@@ -101,7 +101,8 @@ pub enum RecordStatus {
     Duplicate,
     /// Not stored: the record's fault.
     Refused,
-    /// Perhaps stored: send it again with the same id.
+    /// Perhaps stored, or not taken for a passing reason that `error` names: send it again with the
+    /// same id.
     Unknown,
 }
 

@@ -127,9 +127,10 @@ impl Edge {
                 }
                 Err(error) => {
                     overloaded |= matches!(error, SealingError::Overloaded);
+                    let status = status_after(&error);
                     let error = sealing_error(&error);
                     for place in places {
-                        results[place].status = RecordStatus::Refused;
+                        results[place].status = status;
                         results[place].error = Some(error.clone());
                     }
                 }
@@ -207,6 +208,16 @@ impl Edge {
             None => Err(SealingError::Stopped),
         };
         (group.places, outcome)
+    }
+}
+
+/// A record that was not taken for a passing reason is to be sent again; nothing is wrong with it.
+fn status_after(error: &SealingError) -> RecordStatus {
+    match error {
+        SealingError::Overloaded | SealingError::NoSession(_) | SealingError::Stopped => {
+            RecordStatus::Unknown
+        }
+        SealingError::Refused(_) | SealingError::Record(_) => RecordStatus::Refused,
     }
 }
 
