@@ -1,2 +1,5 @@
 //! The binary `bailiwick`.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    bailiwick_cli::main_with(std::env::args_os())
+}

@@ -6,8 +6,9 @@ use bailiwick_api::log::{LogPage, ReadLog};
 use bailiwick_envelope::leaf::OpenedLeaf;
 use bailiwick_transport::Operation;
 use bailiwick_types::{Jurisdiction, ShardId};
+use tokio::time::Instant;
 
-use crate::checkpoint::{CheckpointError, VerifiedCheckpoint};
+use crate::checkpoint::{CheckpointError, LOOK, PATIENCE, VerifiedCheckpoint};
 use crate::cluster::{CallFailure, Cluster};
 use crate::trust::TrustFile;
 
@@ -61,12 +62,19 @@ pub async fn read_log(
         trust.jurisdiction(jurisdiction).ok_or(AuditError::NotTrusted(jurisdiction))?;
     let shard = ShardId::home(jurisdiction);
     let mut leaves: Vec<(u64, OpenedLeaf)> = Vec::new();
+    let until = Instant::now() + PATIENCE;
     loop {
         let next = leaves.last().map_or(from, |(index, _)| index + 1);
         let message = ReadLog { shard, from: next, limit: PAGE };
         let page: LogPage = cluster.call(Some(shard), Operation::ReadLog, &message).await?;
         let note = page.checkpoint.as_deref();
-        let checkpoint = VerifiedCheckpoint::verify(note, trusted, crate::now(), AGE)?;
+        let checkpoint = match VerifiedCheckpoint::verify(note, trusted, crate::now(), AGE) {
+            Err(error) if error.may_pass_later() && Instant::now() < until => {
+                tokio::time::sleep(LOOK).await;
+                continue;
+            }
+            verified => verified?,
+        };
         for (expected, proven) in (next..).zip(page.leaves) {
             if proven.index != expected {
                 return Err(AuditError::Gap { expected, got: proven.index });

@@ -7,8 +7,9 @@ use bailiwick_envelope::leaf::LeafContent;
 use bailiwick_transport::Operation;
 use bailiwick_types::limits::CERTIFICATE_CHECKPOINT_AGE;
 use bailiwick_types::{Jurisdiction, ShardId, Timestamp};
+use tokio::time::Instant;
 
-use crate::checkpoint::{CheckpointError, VerifiedCheckpoint};
+use crate::checkpoint::{CheckpointError, LOOK, PATIENCE, VerifiedCheckpoint};
 use crate::cluster::{CallFailure, Cluster};
 use crate::trust::{JurisdictionTrust, TrustFile};
 
@@ -64,15 +65,25 @@ pub async fn read_certificates(
         .ok_or(CertificatesError::NotTrusted(jurisdiction))?;
     let shard = ShardId::home(jurisdiction);
     let message = ReadCertificates { shard };
-    let read: Certificates =
-        cluster.call(Some(shard), Operation::ReadCertificate, &message).await?;
-    if read.valid.is_empty() {
-        return Ok(Vec::new());
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let read: Certificates =
+            cluster.call(Some(shard), Operation::ReadCertificate, &message).await?;
+        if read.valid.is_empty() {
+            return Ok(Vec::new());
+        }
+        let note = read.checkpoint.as_deref();
+        match VerifiedCheckpoint::verify(note, trusted, now, CERTIFICATE_CHECKPOINT_AGE) {
+            Ok(checkpoint) => {
+                let found = read.valid.into_iter();
+                return found.map(|found| verify(found, trusted, &checkpoint)).collect();
+            }
+            Err(error) if error.may_pass_later() && Instant::now() < until => {
+                tokio::time::sleep(LOOK).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
-    let note = read.checkpoint.as_deref();
-    let checkpoint =
-        VerifiedCheckpoint::verify(note, trusted, now, CERTIFICATE_CHECKPOINT_AGE)?;
-    read.valid.into_iter().map(|found| verify(found, trusted, &checkpoint)).collect()
 }
 
 fn verify(

@@ -37,6 +37,19 @@ pub enum CheckpointError {
     Inclusion(u64),
 }
 
+impl CheckpointError {
+    /// Whether the same question may be answered well a moment later: a node that has just come to
+    /// lead has no cosigned checkpoint before the approvers have found it.
+    pub fn may_pass_later(&self) -> bool {
+        matches!(self, Self::Missing | Self::TooFew { .. })
+    }
+}
+
+/// How long a missing cosigned checkpoint is waited for.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// Wait between two looks for it.
+pub(crate) const LOOK: Duration = Duration::from_millis(50);
+
 /// A checkpoint that t and more than half of each role of the own trust file have cosigned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifiedCheckpoint {

@@ -108,9 +108,9 @@ pub struct RaftSection {
 impl Default for RaftSection {
     fn default() -> Self {
         Self {
-            heartbeat_ms: 150,
-            election_min_ms: 500,
-            election_max_ms: 900,
+            heartbeat_ms: 100,
+            election_min_ms: 400,
+            election_max_ms: 700,
         }
     }
 }

@@ -32,7 +32,7 @@ use crate::clock;
 
 /// Wait before the next attempt to reach a leader; doubled up to [`RETRY_CEILING`].
 const RETRY: Duration = Duration::from_millis(50);
-const RETRY_CEILING: Duration = Duration::from_secs(2);
+const RETRY_CEILING: Duration = Duration::from_millis(400);
 
 /// Why attending ended.
 #[derive(Debug, thiserror::Error)]

@@ -1,0 +1,14 @@
+//! What each verb does, one file per noun. Every function that the development cluster and the
+//! demonstration need takes values and returns values; only `run` prints.
+
+pub mod config;
+pub mod disclose;
+pub mod import;
+pub mod key;
+pub mod log;
+pub mod operator;
+pub mod record;
+pub mod request;
+pub mod review;
+pub mod service;
+pub mod status;

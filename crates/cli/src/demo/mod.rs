@@ -1,0 +1,40 @@
+//! `bailiwick demo`: the main job, end to end, on real processes, as a timeline of steps of which each
+//! is asserted. Any deviation ends it with what was expected and what was seen.
+//!
+//! [`stage`] owns the cluster and the clients, [`people`] the records and their subjects, [`story`] the
+//! steps, [`timeline`] what is printed.
+
+pub mod liar;
+mod people;
+mod stage;
+mod story;
+mod timeline;
+
+use crate::args::DemoOptions;
+use crate::commands::service;
+use crate::failure::Failure;
+use stage::Stage;
+use timeline::Timeline;
+
+/// Runs the verb.
+///
+/// # Errors
+/// [`Failure`] when the cluster cannot be set up, or a step does not go as it must.
+pub fn run(options: &DemoOptions) -> Result<(), Failure> {
+    let mut timeline = Timeline::start();
+    let mut stage = Stage::build(options)?;
+    let told = service::run(async {
+        tokio::select! {
+            told = story::tell(&mut stage, &mut timeline, options.records) => told,
+            () = service::told_to_stop(false) => Err(Failure::refused(
+                "the demonstration was interrupted",
+                "a signal told it to stop",
+                "run it again",
+            )),
+        }
+    });
+    stage.end();
+    told?;
+    timeline.end(stage.kept());
+    Ok(())
+}
