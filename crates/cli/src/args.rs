@@ -591,7 +591,13 @@ mod tests {
     #[test]
     fn the_help_documents_every_exit_code() {
         let help = Arguments::command().render_long_help().to_string();
-        for code in ["0  done", "1  refused", "2  usage", "3  unreachable", "4  outcome unknown"] {
+        for code in [
+            "0  done",
+            "1  refused",
+            "2  usage",
+            "3  unreachable",
+            "4  outcome unknown",
+        ] {
             assert!(help.contains(code), "{code} is missing");
         }
     }

@@ -28,7 +28,11 @@ pub fn cluster(profile: &Profile) -> Result<Cluster, Failure> {
         return Err(missing("seeds", "addresses of vault nodes"));
     }
     let (seeds, deadline) = (profile.seeds.clone(), DEADLINE);
-    Ok(Cluster::new(ClusterOptions { seeds, tls: identity(profile)?, deadline }))
+    Ok(Cluster::new(ClusterOptions {
+        seeds,
+        tls: identity(profile)?,
+        deadline,
+    }))
 }
 
 /// The edge of a profile; nothing is dialled yet.
@@ -36,14 +40,27 @@ pub fn cluster(profile: &Profile) -> Result<Cluster, Failure> {
 /// # Errors
 /// [`Failure`] (usage) when the profile names none, or not as `https://host:port`.
 pub fn edge(profile: &Profile) -> Result<EdgeClient, Failure> {
-    let url = profile.edge.as_ref().ok_or_else(|| missing("edge", "an edge"))?;
-    let address = url.strip_prefix("https://").map(|rest| rest.trim_end_matches('/'));
+    let url = profile
+        .edge
+        .as_ref()
+        .ok_or_else(|| missing("edge", "an edge"))?;
+    let address = url
+        .strip_prefix("https://")
+        .map(|rest| rest.trim_end_matches('/'));
     let address = address.filter(|address| address.contains(':') && !address.contains('/'));
     let address = address.ok_or_else(|| {
         let why = "an edge is https://host:port";
-        Failure::usage(format!("{url} is no edge"), why, "correct `edge` in the profile")
+        Failure::usage(
+            format!("{url} is no edge"),
+            why,
+            "correct `edge` in the profile",
+        )
     })?;
-    Ok(EdgeClient::new(address.to_owned(), identity(profile)?, EDGE_DEADLINE))
+    Ok(EdgeClient::new(
+        address.to_owned(),
+        identity(profile)?,
+        EDGE_DEADLINE,
+    ))
 }
 
 /// The failure of a call of an edge.
@@ -98,13 +115,19 @@ pub fn of_call(what: impl AsRef<str>, error: &CallFailure) -> Failure {
             format!("this profile's role may not call {operation}"),
             "use the profile of somebody whose role may",
         ),
-        CallFailure::Deadline { outcome_unknown: true, last } => Failure::new(
+        CallFailure::Deadline {
+            outcome_unknown: true,
+            last,
+        } => Failure::new(
             FailureKind::Unknown,
             what,
             format!("no answer in time: {last}"),
             "look with the same profile whether it was done before repeating it",
         ),
-        CallFailure::Deadline { outcome_unknown: false, last } => Failure::new(
+        CallFailure::Deadline {
+            outcome_unknown: false,
+            last,
+        } => Failure::new(
             FailureKind::Unreachable,
             what,
             format!("nobody answered who could do it: {last}"),
@@ -153,9 +176,11 @@ pub fn of_certificates(what: impl AsRef<str>, error: &CertificatesError) -> Fail
         CertificatesError::NotTrusted(code) => not_trusted(what, code),
         CertificatesError::Call(call) => of_call(what, call),
         CertificatesError::Checkpoint(checkpoint) => of_checkpoint(what, checkpoint),
-        CertificatesError::NoPeriod(code) => {
-            Failure::refused(what, error.to_string(), format!("run bailiwick key certify {code}"))
-        }
+        CertificatesError::NoPeriod(code) => Failure::refused(
+            what,
+            error.to_string(),
+            format!("run bailiwick key certify {code}"),
+        ),
         other => not_believed(what, other),
     }
 }

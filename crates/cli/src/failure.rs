@@ -53,7 +53,12 @@ impl Failure {
         why: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { kind, what: what.into(), why: why.into(), remedy: remedy.into() }
+        Self {
+            kind,
+            what: what.into(),
+            why: why.into(),
+            remedy: remedy.into(),
+        }
     }
 
     /// Somebody said no.
@@ -76,8 +81,15 @@ impl Failure {
 
     /// A file that cannot be read, written or parsed.
     pub fn file(path: &std::path::Path, error: &dyn std::error::Error) -> Self {
-        let why = format!("{}; the file is this machine's or its author's to mend", chain(error));
-        Self::usage(format!("cannot use {}", path.display()), why, "correct the path or the file")
+        let why = format!(
+            "{}; the file is this machine's or its author's to mend",
+            chain(error)
+        );
+        Self::usage(
+            format!("cannot use {}", path.display()),
+            why,
+            "correct the path or the file",
+        )
     }
 
     /// The exit code.
@@ -125,7 +137,11 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "error: {}\n  why: {}\n  do:  {}", self.what, self.why, self.remedy)
+        write!(
+            formatter,
+            "error: {}\n  why: {}\n  do:  {}",
+            self.what, self.why, self.remedy
+        )
     }
 }
 
@@ -174,7 +190,10 @@ mod tests {
         let kind = |refusal| Failure::of_refusal("x", &refusal).kind;
         assert_eq!(kind(Refusal::Unknown), FailureKind::Unknown);
         assert_eq!(kind(Refusal::Unavailable), FailureKind::Unreachable);
-        assert_eq!(kind(Refusal::NotFound("x".to_owned())), FailureKind::Refused);
+        assert_eq!(
+            kind(Refusal::NotFound("x".to_owned())),
+            FailureKind::Refused
+        );
         assert_eq!(kind(Refusal::Store), FailureKind::Refused);
     }
 }

@@ -38,7 +38,11 @@ pub struct RecipientCard {
 impl RecipientCard {
     /// The card of a key.
     pub fn new(name: Name, certificate: Digest, key: &EncapsulationKey) -> Self {
-        Self { name, certificate, key: hex::encode(key.as_bytes()) }
+        Self {
+            name,
+            certificate,
+            key: hex::encode(key.as_bytes()),
+        }
     }
 
     /// Reads a card.
@@ -50,7 +54,11 @@ impl RecipientCard {
         let card: Self = toml::from_str(&text).map_err(|error| Failure::file(path, &error))?;
         let key = hex::decode(&card.key).map_err(|error| Failure::file(path, &error))?;
         let key = EncapsulationKey::new(&key).map_err(|error| Failure::file(path, &error))?;
-        Ok(Recipient { name: card.name, key, certificate: card.certificate })
+        Ok(Recipient {
+            name: card.name,
+            key,
+            certificate: card.certificate,
+        })
     }
 
     /// Where the card of a private key's file is written.
@@ -119,7 +127,13 @@ mod tests {
         let path = RecipientCard::beside(&private);
         std::fs::write(&path, toml::to_string(&card).unwrap()).unwrap();
         let recipient = RecipientCard::load(&path).unwrap();
-        assert_eq!(recipient.key, read_recipient_key(&private).unwrap().encapsulation_key());
-        assert!(generate_recipient_key(&private).is_err(), "a key is never overwritten");
+        assert_eq!(
+            recipient.key,
+            read_recipient_key(&private).unwrap().encapsulation_key()
+        );
+        assert!(
+            generate_recipient_key(&private).is_err(),
+            "a key is never overwritten"
+        );
     }
 }

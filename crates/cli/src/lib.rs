@@ -67,7 +67,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             print_completions(*shell);
             Ok(())
         }
-        Verb::Key(KeyVerb::Generate { kind, out, name, certificate }) => {
+        Verb::Key(KeyVerb::Generate {
+            kind,
+            out,
+            name,
+            certificate,
+        }) => {
             let certificate = certificate.as_deref();
             commands::key::generate(*kind, out, name.as_ref(), certificate, output)
         }

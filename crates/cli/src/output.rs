@@ -67,7 +67,11 @@ impl Output {
             print_json(&map);
             return;
         }
-        let width = fields.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+        let width = fields
+            .iter()
+            .map(|(name, _)| name.len())
+            .max()
+            .unwrap_or_default();
         for (name, value) in fields {
             println!("{name:width$}  {value}");
         }
@@ -102,12 +106,11 @@ impl Output {
     }
 }
 
-fn table<const N: usize>(
-    headings: [&str; N],
-    rows: impl Iterator<Item = [String; N]>,
-) -> Table {
+fn table<const N: usize>(headings: [&str; N], rows: impl Iterator<Item = [String; N]>) -> Table {
     let mut table = Table::new();
-    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table
+        .load_style(NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(headings.map(str::to_uppercase));
     for row in rows {
         table.add_row(row);

@@ -136,7 +136,10 @@ impl Profile {
     /// # Errors
     /// [`Failure`] (usage) when the profile names none, or it does not parse.
     pub fn trust_file(&self) -> Result<TrustFile, Failure> {
-        let path = self.trust.as_ref().ok_or_else(|| missing("trust", "a trust file"))?;
+        let path = self
+            .trust
+            .as_ref()
+            .ok_or_else(|| missing("trust", "a trust file"))?;
         let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
         let form: TrustFile = toml::from_str(&text).map_err(|error| Failure::file(path, &error))?;
         form.check().map_err(|error| Failure::file(path, &error))
@@ -182,7 +185,10 @@ impl Profile {
     /// # Errors
     /// [`Failure`] (usage) when the profile is no reviewer's, or the key file is unusable.
     pub fn reviewer(&self) -> Result<(&ReviewerSection, SigningKey), Failure> {
-        let section = self.reviewer.as_ref().ok_or_else(|| missing("reviewer", "a reviewer"))?;
+        let section = self
+            .reviewer
+            .as_ref()
+            .ok_or_else(|| missing("reviewer", "a reviewer"))?;
         let key = bailiwick_node::files::read_signing_key(&section.key)
             .map_err(|error| Failure::file(&section.key, &error))?;
         Ok((section, key))

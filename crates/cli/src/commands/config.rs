@@ -45,12 +45,18 @@ pub fn check(path: &Path, text: &str, kind: ConfigKind) -> Result<String, String
     Ok(match kind {
         ConfigKind::Vault => {
             let config = VaultConfig::load(path).map_err(|error| chain(&error))?;
-            format!("vault node {} ({}) in {}", config.node, config.name, config.region)
+            format!(
+                "vault node {} ({}) in {}",
+                config.node, config.name, config.region
+            )
         }
         ConfigKind::Approver => {
             let config = ApproverConfig::load(path).map_err(|error| chain(&error))?;
             let (role, slot) = (config.role, config.slot);
-            format!("{role} approver {} at slot {slot} of {}", config.name, config.organisation)
+            format!(
+                "{role} approver {} at slot {slot} of {}",
+                config.name, config.organisation
+            )
         }
         ConfigKind::Edge => {
             let config = EdgeConfig::load(path).map_err(|error| chain(&error))?;
@@ -63,14 +69,19 @@ pub fn check(path: &Path, text: &str, kind: ConfigKind) -> Result<String, String
         }
         ConfigKind::Trust => {
             let trust = TrustFile::parse(text).map_err(|error| chain(&error))?;
-            let codes: Vec<_> =
-                trust.jurisdictions().map(|trust| trust.jurisdiction().to_string()).collect();
+            let codes: Vec<_> = trust
+                .jurisdictions()
+                .map(|trust| trust.jurisdiction().to_string())
+                .collect();
             format!("trust for {}", codes.join(", "))
         }
         ConfigKind::Policy => {
             let policy = Policy::parse(text).map_err(|error| chain(&error))?;
             let (code, version) = (policy.jurisdiction(), policy.version());
-            format!("policy of {code}, version {version}, digest {}", policy.digest())
+            format!(
+                "policy of {code}, version {version}, digest {}",
+                policy.digest()
+            )
         }
     })
 }
@@ -89,7 +100,9 @@ fn guess(text: &str) -> Option<ConfigKind> {
         return Some(ConfigKind::Approver);
     }
     let found = marks.into_iter().find(|(key, _)| has(key));
-    found.map(|(_, kind)| kind).or((has("tls") && has("name")).then_some(ConfigKind::Profile))
+    found
+        .map(|(_, kind)| kind)
+        .or((has("tls") && has("name")).then_some(ConfigKind::Profile))
 }
 
 fn word(kind: ConfigKind) -> &'static str {
@@ -124,7 +137,10 @@ mod tests {
         for folder in [folder.clone(), folder.join("policies")] {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
-                if path.extension().is_some_and(|extension| extension == "toml") {
+                if path
+                    .extension()
+                    .is_some_and(|extension| extension == "toml")
+                {
                     files.push(path);
                 }
             }
@@ -146,7 +162,10 @@ mod tests {
             let checked = check(&file, &text, kind);
             assert!(checked.is_ok(), "{}: {checked:?}", file.display());
             let spoilt = format!("no_such_key = 1\n{text}");
-            if !matches!(kind, ConfigKind::Vault | ConfigKind::Approver | ConfigKind::Edge) {
+            if !matches!(
+                kind,
+                ConfigKind::Vault | ConfigKind::Approver | ConfigKind::Edge
+            ) {
                 assert!(check(&file, &spoilt, kind).is_err(), "{}", file.display());
             }
         }

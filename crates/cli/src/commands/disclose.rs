@@ -66,10 +66,19 @@ pub async fn run(
     verb: &DiscloseVerb,
     output: Output,
 ) -> Result<(), Failure> {
-    let DiscloseVerb::Open { request, jurisdiction, out, wait_seconds, no_acknowledgement } = verb;
+    let DiscloseVerb::Open {
+        request,
+        jurisdiction,
+        out,
+        wait_seconds,
+        no_acknowledgement,
+    } = verb;
     let code = profile.jurisdiction_or(*jurisdiction)?;
-    let recipient =
-        Recipient::new(cluster.clone(), profile.trust_file()?, recipient_key(profile)?);
+    let recipient = Recipient::new(
+        cluster.clone(),
+        profile.trust_file()?,
+        recipient_key(profile)?,
+    );
     let wait = Duration::from_secs(*wait_seconds);
     let disclosure = recipient.open(code, *request, wait, false).await;
     let disclosure = disclosure.map_err(|error| of_disclose(&error))?;
@@ -127,7 +136,11 @@ fn of_ip(index: u32, record: String, kind: &'static str, ip: &IpRecord) -> Discl
         kind,
         value: ip.address.to_string(),
         port: ip.port,
-        circumstances: Some(Circumstances { transport, event, accuracy_ms }),
+        circumstances: Some(Circumstances {
+            transport,
+            event,
+            accuracy_ms,
+        }),
         at: ip.seen_at.to_string(),
     }
 }
@@ -139,16 +152,20 @@ fn print_records(records: &[DisclosedRecord], output: Output) {
         }
         return;
     }
-    output.list(["no", "kind", "value", "port", "at", "record"], records, |record| {
-        [
-            record.index.to_string(),
-            record.kind.to_owned(),
-            record.value.clone(),
-            record.port.map(|port| port.to_string()).unwrap_or_default(),
-            record.at.clone(),
-            record.record.clone(),
-        ]
-    });
+    output.list(
+        ["no", "kind", "value", "port", "at", "record"],
+        records,
+        |record| {
+            [
+                record.index.to_string(),
+                record.kind.to_owned(),
+                record.value.clone(),
+                record.port.map(|port| port.to_string()).unwrap_or_default(),
+                record.at.clone(),
+                record.record.clone(),
+            ]
+        },
+    );
 }
 
 fn write_records(path: &Path, records: &[DisclosedRecord]) -> Result<(), Failure> {
@@ -159,9 +176,15 @@ fn write_records(path: &Path, records: &[DisclosedRecord]) -> Result<(), Failure
         text.push(b'\n');
     }
     let mut options = OpenOptions::new();
-    let mut file =
-        options.write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
-    file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed)?;
+    file.write_all(&text)
+        .and_then(|()| file.sync_all())
+        .map_err(failed)
 }
 
 /// Tells, on standard error, what is not as it should be.
@@ -177,7 +200,10 @@ fn report(opening: &Opening) {
     }
     for unfit in &opening.unfit {
         let place = &unfit.signed.body.place;
-        output::note(&format!("left aside: {} {}: {}", place.role, place.slot, unfit.reason));
+        output::note(&format!(
+            "left aside: {} {}: {}",
+            place.role, place.slot, unfit.reason
+        ));
     }
 }
 
@@ -185,7 +211,12 @@ fn report(opening: &Opening) {
 pub fn contradicted(opening: &Opening) -> Vec<(Role, Slot, usize)> {
     let mut counts: BTreeMap<(Role, Slot), usize> = BTreeMap::new();
     for contradiction in &opening.contradicted {
-        *counts.entry((contradiction.role, contradiction.slot)).or_default() += 1;
+        *counts
+            .entry((contradiction.role, contradiction.slot))
+            .or_default() += 1;
     }
-    counts.into_iter().map(|((role, slot), count)| (role, slot, count)).collect()
+    counts
+        .into_iter()
+        .map(|((role, slot), count)| (role, slot, count))
+        .collect()
 }

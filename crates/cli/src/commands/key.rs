@@ -42,7 +42,13 @@ pub async fn run(
     output: Output,
 ) -> Result<(), Failure> {
     match verb {
-        KeyVerb::Certify { code, days, from, keep_days, wait_seconds } => {
+        KeyVerb::Certify {
+            code,
+            days,
+            from,
+            keep_days,
+            wait_seconds,
+        } => {
             let trust = profile.trust_of(*code)?;
             let from = first_day(from.as_deref())?;
             let plan = plan(&trust, from, *days, *keep_days, command_key()?)?;
@@ -82,7 +88,10 @@ pub fn generate(
 ) -> Result<(), Failure> {
     if kind != KeyKind::Recipient {
         let key = generate_signing_key(out)?;
-        output.fields(&[("private", out.display().to_string()), ("public", key.to_string())]);
+        output.fields(&[
+            ("private", out.display().to_string()),
+            ("public", key.to_string()),
+        ]);
         return Ok(());
     }
     let (Some(name), Some(certificate)) = (name, certificate) else {
@@ -111,13 +120,22 @@ fn certificate_digest(path: &Path) -> Result<Digest, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
     let wrong = || {
         let what = format!("{} is no PEM certificate", path.display());
-        Failure::usage(what, "it has no certificate in it", "name the recipient's certificate")
+        Failure::usage(
+            what,
+            "it has no certificate in it",
+            "name the recipient's certificate",
+        )
     };
     let begin = "-----BEGIN CERTIFICATE-----";
     let body = text.split_once(begin).ok_or_else(wrong)?.1;
-    let body = body.split_once("-----END CERTIFICATE-----").ok_or_else(wrong)?.0;
+    let body = body
+        .split_once("-----END CERTIFICATE-----")
+        .ok_or_else(wrong)?
+        .0;
     let body: String = body.split_whitespace().collect();
-    base64_decode(&body).map(|der| sha256(&der)).ok_or_else(wrong)
+    base64_decode(&body)
+        .map(|der| sha256(&der))
+        .ok_or_else(wrong)
 }
 
 fn base64_decode(text: &str) -> Option<Vec<u8>> {
@@ -131,7 +149,11 @@ fn first_day(from: Option<&str>) -> Result<Timestamp, Failure> {
         return Ok(Timestamp::from_seconds(now - now % DAY));
     };
     Timestamp::parse_rfc3339(&format!("{date}T00:00:00Z")).map_err(|error| {
-        Failure::usage(format!("{date} is no day"), error.to_string(), "write it as 2026-11-24")
+        Failure::usage(
+            format!("{date} is no day"),
+            error.to_string(),
+            "write it as 2026-11-24",
+        )
     })
 }
 
@@ -155,7 +177,11 @@ pub fn plan(
     }
     let day = |number: u64| Timestamp::from_seconds(from.seconds() + number * DAY);
     let periods = (0..u64::from(days)).map(|number| {
-        (day(number), day(number + 1), day(number + 1 + u64::from(keep_days)))
+        (
+            day(number),
+            day(number + 1),
+            day(number + 1 + u64::from(keep_days)),
+        )
     });
     Ok(CallForKeys {
         key,
@@ -171,7 +197,11 @@ pub fn plan(
 fn committee(trusted: &TrustedCommittee) -> Result<CommitteePlan, Failure> {
     let members = u8::try_from(trusted.members.len()).unwrap_or(u8::MAX);
     let threshold = Threshold::new(trusted.needed, members).map_err(|error| {
-        Failure::usage("the trust file names no committee", error.to_string(), "correct its roster")
+        Failure::usage(
+            "the trust file names no committee",
+            error.to_string(),
+            "correct its roster",
+        )
     })?;
     let member = |member: &bailiwick_envelope::certificate::TrustedMember| PlannedMember {
         slot: member.slot,
@@ -179,7 +209,10 @@ fn committee(trusted: &TrustedCommittee) -> Result<CommitteePlan, Failure> {
         name: member.name.clone(),
         identity: member.identity,
     };
-    Ok(CommitteePlan { threshold, members: trusted.members.iter().map(member).collect() })
+    Ok(CommitteePlan {
+        threshold,
+        members: trusted.members.iter().map(member).collect(),
+    })
 }
 
 /// Calls for keys and watches until the certificate is valid. `tell` gets a line per change.
@@ -225,22 +258,29 @@ pub async fn certify(
 /// The valid certificate that fits a plan.
 fn find_valid(certificates: &Certificates, plan: &CallForKeys) -> Option<CertificateId> {
     let periods = plan.certificate_periods();
-    let fits = |body: &CertificateBody| {
-        body.periods == periods && body.not_before == plan.not_before
-    };
-    let found = certificates.valid.iter().find(|logged| fits(&logged.certificate.body))?;
+    let fits =
+        |body: &CertificateBody| body.periods == periods && body.not_before == plan.not_before;
+    let found = certificates
+        .valid
+        .iter()
+        .find(|logged| fits(&logged.certificate.body))?;
     Some(found.certificate.body.id())
 }
 
 /// Who offered, who signed, who is missing.
 fn progress(draft: &CertificateDraft) -> String {
     let members = |plan: &CommitteePlan, role: Role| -> Vec<(Role, Slot, Name)> {
-        plan.members.iter().map(|member| (role, member.slot, member.name.clone())).collect()
+        plan.members
+            .iter()
+            .map(|member| (role, member.slot, member.name.clone()))
+            .collect()
     };
     let mut all = members(&draft.call.workflow, Role::Workflow);
     all.extend(members(&draft.call.legal_review, Role::LegalReview));
     let missing = |answered: &[(Role, Slot)]| -> Vec<String> {
-        let open = all.iter().filter(|(role, slot, _)| !answered.contains(&(*role, *slot)));
+        let open = all
+            .iter()
+            .filter(|(role, slot, _)| !answered.contains(&(*role, *slot)));
         open.map(|(_, _, name)| name.to_string()).collect()
     };
     let (step, answered) = match &draft.body {
@@ -252,7 +292,11 @@ fn progress(draft: &CertificateDraft) -> String {
     if open.is_empty() {
         format!("{count} of {} {step}", all.len())
     } else {
-        format!("{count} of {} {step}, missing {}", all.len(), open.join(", "))
+        format!(
+            "{count} of {} {step}, missing {}",
+            all.len(),
+            open.join(", ")
+        )
     }
 }
 
@@ -289,7 +333,14 @@ fn show(certificates: &Certificates, output: Output) {
         }
     }
     output.list(
-        ["certificate", "period", "state", "from", "until", "erase by"],
+        [
+            "certificate",
+            "period",
+            "state",
+            "from",
+            "until",
+            "erase by",
+        ],
         &rows,
         |row| {
             [
@@ -303,7 +354,11 @@ fn show(certificates: &Certificates, output: Output) {
         },
     );
     for draft in &certificates.drafts {
-        output.say(&format!("draft {}: {}", draft.draft.short(), progress(draft)));
+        output.say(&format!(
+            "draft {}: {}",
+            draft.draft.short(),
+            progress(draft)
+        ));
     }
 }
 

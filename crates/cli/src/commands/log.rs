@@ -57,7 +57,10 @@ pub async fn run(
                 ("leaves", log.checkpoint.size().to_string()),
                 ("root", log.checkpoint.root().to_string()),
                 ("cosigned at", log.checkpoint.cosigned_at().to_string()),
-                ("state", "recomputed, and cosigned by enough of both committees".to_owned()),
+                (
+                    "state",
+                    "recomputed, and cosigned by enough of both committees".to_owned(),
+                ),
             ]);
         }
     }
@@ -78,13 +81,21 @@ pub struct OtherTree {
 /// # Errors
 /// [`OtherTree`].
 pub fn recompute(log: &VerifiedLog) -> Result<(), OtherTree> {
-    let leaves: Vec<_> = log.leaves.iter().map(|(_, leaf)| leaf_hash(&leaf.data())).collect();
+    let leaves: Vec<_> = log
+        .leaves
+        .iter()
+        .map(|(_, leaf)| leaf_hash(&leaf.data()))
+        .collect();
     let count = leaves.len();
     let recomputed = Digest(MerkleTree::from_leaves(leaves).root());
     if recomputed == log.checkpoint.root() && count as u64 == log.checkpoint.size() {
         return Ok(());
     }
-    Err(OtherTree { leaves: count, recomputed, cosigned: log.checkpoint.root() })
+    Err(OtherTree {
+        leaves: count,
+        recomputed,
+        cosigned: log.checkpoint.root(),
+    })
 }
 
 /// All leaves of a log as lines.
@@ -93,22 +104,29 @@ pub fn leaf_lines(log: &VerifiedLog) -> Vec<LeafLine> {
         index: *index,
         logged_at: leaf.logged_at.to_string(),
         kind: leaf.content.kind().as_str(),
-        request: leaf.content.request().map(|request| request.to_string()[..8].to_owned()),
+        request: leaf
+            .content
+            .request()
+            .map(|request| request.to_string()[..8].to_owned()),
         says: says(&leaf.content),
     };
     log.leaves.iter().map(line).collect()
 }
 
 fn print(lines: &[LeafLine], output: Output) {
-    output.list(["leaf", "logged at", "kind", "request", "says"], lines, |line| {
-        [
-            line.index.to_string(),
-            line.logged_at.clone(),
-            line.kind.to_owned(),
-            line.request.clone().unwrap_or_default(),
-            line.says.clone(),
-        ]
-    });
+    output.list(
+        ["leaf", "logged at", "kind", "request", "says"],
+        lines,
+        |line| {
+            [
+                line.index.to_string(),
+                line.logged_at.clone(),
+                line.kind.to_owned(),
+                line.request.clone().unwrap_or_default(),
+                line.says.clone(),
+            ]
+        },
+    );
 }
 
 fn says(content: &LeafContent) -> String {
@@ -127,7 +145,10 @@ fn says(content: &LeafContent) -> String {
             format!("{} {} {word}", statement.role, statement.slot)
         }
         LeafContent::Release(intent) => {
-            format!("{} {} for {} records", intent.role, intent.slot, intent.count)
+            format!(
+                "{} {} for {} records",
+                intent.role, intent.slot, intent.count
+            )
         }
         LeafContent::Refusal { code, .. } => code.as_str().to_owned(),
         LeafContent::Recall { reason, by, .. } => format!("{by}: {reason}"),

@@ -66,8 +66,14 @@ pub async fn run(cluster: &Cluster, verb: &OperatorVerb, output: Output) -> Resu
         OperatorVerb::Init { nodes } => {
             let nodes = NodesFile::load(nodes)?.nodes;
             let what = "the cluster was not initialised";
-            let id = operator.initialise(nodes).await.map_err(|error| of_call(what, &error))?;
-            output.fields(&[("cluster", id.to_string()), ("state", "initialised".to_owned())]);
+            let id = operator
+                .initialise(nodes)
+                .await
+                .map_err(|error| of_call(what, &error))?;
+            output.fields(&[
+                ("cluster", id.to_string()),
+                ("state", "initialised".to_owned()),
+            ]);
             Ok(())
         }
         OperatorVerb::Jurisdiction(verb) => create(cluster, verb, output).await,
@@ -93,12 +99,14 @@ pub async fn run(cluster: &Cluster, verb: &OperatorVerb, output: Output) -> Resu
     }
 }
 
-async fn create(
-    cluster: &Cluster,
-    verb: &JurisdictionVerb,
-    output: Output,
-) -> Result<(), Failure> {
-    let JurisdictionVerb::Create { code, regions, replicas, partitions, policy } = verb;
+async fn create(cluster: &Cluster, verb: &JurisdictionVerb, output: Output) -> Result<(), Failure> {
+    let JurisdictionVerb::Create {
+        code,
+        regions,
+        replicas,
+        partitions,
+        policy,
+    } = verb;
     let policy = read_policy(policy, *code)?;
     let command = CreateJurisdiction {
         key: command_key()?,
@@ -108,7 +116,9 @@ async fn create(
         partitions: *partitions,
         policy: policy.digest(),
     };
-    let created = cluster.call(None, Operation::CreateJurisdiction, &command).await;
+    let created = cluster
+        .call(None, Operation::CreateJurisdiction, &command)
+        .await;
     let _: Accepted =
         created.map_err(|error| of_call(format!("{code} was not created"), &error))?;
     let regions: Vec<_> = regions.iter().map(Region::to_string).collect();
@@ -122,19 +132,28 @@ async fn create(
 
 async fn enrol(operator: &Operator, verb: &EnrolVerb, output: Output) -> Result<(), Failure> {
     let (code, who, kind) = match verb {
-        EnrolVerb::Edge { code, name, key } => {
-            (*code, Enrolment::Edge { name: name.clone(), key: *key }, "edge")
-        }
+        EnrolVerb::Edge { code, name, key } => (
+            *code,
+            Enrolment::Edge {
+                name: name.clone(),
+                key: *key,
+            },
+            "edge",
+        ),
         EnrolVerb::Intake { code, name } => {
             (*code, Enrolment::Intake { name: name.clone() }, "intake")
         }
-        EnrolVerb::Recipient { code, card } => {
-            (*code, recipient(card)?, "recipient")
-        }
+        EnrolVerb::Recipient { code, card } => (*code, recipient(card)?, "recipient"),
     };
     let what = format!("nobody was enrolled in {code}");
-    operator.enrol(code, who).await.map_err(|error| of_call(what, &error))?;
-    output.fields(&[("jurisdiction", code.to_string()), ("enrolled", kind.to_owned())]);
+    operator
+        .enrol(code, who)
+        .await
+        .map_err(|error| of_call(what, &error))?;
+    output.fields(&[
+        ("jurisdiction", code.to_string()),
+        ("enrolled", kind.to_owned()),
+    ]);
     Ok(())
 }
 
@@ -145,7 +164,11 @@ async fn enrol(operator: &Operator, verb: &EnrolVerb, output: Output) -> Result<
 pub fn recipient(card: &Path) -> Result<Enrolment, Failure> {
     let recipient = RecipientCard::load(card)?;
     let (name, key, certificate) = (recipient.name, recipient.key, recipient.certificate);
-    Ok(Enrolment::Recipient { name, key, certificate })
+    Ok(Enrolment::Recipient {
+        name,
+        key,
+        certificate,
+    })
 }
 
 async fn freeze(
@@ -159,7 +182,10 @@ async fn freeze(
     let what = format!("the releases of {code} were not set {word}");
     let done = operator.freeze(code, frozen, reason).await;
     done.map_err(|error| of_call(what, &error))?;
-    output.fields(&[("jurisdiction", code.to_string()), ("releases", word.to_owned())]);
+    output.fields(&[
+        ("jurisdiction", code.to_string()),
+        ("releases", word.to_owned()),
+    ]);
     Ok(())
 }
 

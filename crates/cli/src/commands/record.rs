@@ -39,11 +39,16 @@ pub struct EdgeSink {
 impl EdgeSink {
     /// A sink of this edge.
     pub fn new(edge: EdgeClient) -> Self {
-        Self { first: edge, idle: Mutex::default() }
+        Self {
+            first: edge,
+            idle: Mutex::default(),
+        }
     }
 
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<EdgeClient>> {
-        self.idle.lock().expect("nothing panics while it holds the idle connections")
+        self.idle
+            .lock()
+            .expect("nothing panics while it holds the idle connections")
     }
 }
 
@@ -53,7 +58,8 @@ impl Sink for EdgeSink {
         let edge = kept.unwrap_or_else(|| self.first.clone());
         let put = edge.put(&PutRecords { records }).await;
         self.idle().push(edge);
-        put.map(|reply| reply.results).map_err(|error| of_edge(&error))
+        put.map(|reply| reply.results)
+            .map_err(|error| of_edge(&error))
     }
 }
 
@@ -74,7 +80,11 @@ async fn put(profile: &Profile, options: &PutOptions, output: Output) -> Result<
     let results = EdgeSink::new(edge(profile)?).put(vec![record]).await?;
     let Some(result) = results.into_iter().next() else {
         let why = "the edge answered without a result; the edge is at fault";
-        return Err(Failure::refused("the record's fate is not known", why, "repeat with --id"));
+        return Err(Failure::refused(
+            "the record's fate is not known",
+            why,
+            "repeat with --id",
+        ));
     };
     match result.status {
         RecordStatus::Stored | RecordStatus::Duplicate => {
@@ -90,7 +100,9 @@ async fn put(profile: &Profile, options: &PutOptions, output: Output) -> Result<
             Ok(())
         }
         RecordStatus::Refused => {
-            let why = result.error.map_or_else(|| "no reason given".to_owned(), |e| e.to_string());
+            let why = result
+                .error
+                .map_or_else(|| "no reason given".to_owned(), |e| e.to_string());
             let remedy = "correct the named field and hand it in again";
             Err(Failure::refused("the record was refused", why, remedy))
         }
@@ -123,7 +135,13 @@ fn record_of(options: &PutOptions) -> Result<RecordInput, Failure> {
         confirmed_at: options.at.clone(),
     });
     let (id, account) = (options.id.clone(), options.account.clone());
-    Ok(RecordInput { id, account, residence: options.residence.clone(), phone, ip })
+    Ok(RecordInput {
+        id,
+        account,
+        residence: options.residence.clone(),
+        phone,
+        ip,
+    })
 }
 
 fn word<T: serde::de::DeserializeOwned>(option: &str, text: &str) -> Result<T, Failure> {
@@ -168,7 +186,11 @@ fn finish(
 ) -> Result<(), Failure> {
     let seconds = elapsed.as_secs_f64();
     let rate = (summary.stored as f64 / seconds.max(0.001)) as u64;
-    let document = Imported { summary, seconds, records_per_second: rate };
+    let document = Imported {
+        summary,
+        seconds,
+        records_per_second: rate,
+    };
     output.document(&document, || {
         format!(
             "stored {}, duplicate {}, refused {}, unknown {}; lines of an earlier run {}; {rate} \
@@ -177,14 +199,21 @@ fn finish(
         )
     });
     if summary.refused > 0 {
-        output::note(&format!("refused lines: {}", journal.refused_path().display()));
+        output::note(&format!(
+            "refused lines: {}",
+            journal.refused_path().display()
+        ));
     }
     if summary.unknown == 0 {
         return Ok(());
     }
     Err(Failure::new(
         FailureKind::Unknown,
-        format!("{} records of {} may be stored or not", summary.unknown, file.display()),
+        format!(
+            "{} records of {} may be stored or not",
+            summary.unknown,
+            file.display()
+        ),
         "the edge could not tell within its attempts",
         "start the same import again: it goes on, and nothing is stored twice",
     ))
@@ -207,7 +236,11 @@ impl Progress {
             }
             bar
         });
-        Self { bar, told: Instant::now(), begun: Instant::now() }
+        Self {
+            bar,
+            told: Instant::now(),
+            begun: Instant::now(),
+        }
     }
 
     fn tell(&mut self, summary: &Summary) {
@@ -217,7 +250,10 @@ impl Progress {
             self.told = Instant::now();
             let seconds = self.begun.elapsed().as_secs_f64();
             let rate = (summary.answered() as f64 / seconds) as u64;
-            output::note(&format!("{} lines answered, {rate} a second", summary.answered()));
+            output::note(&format!(
+                "{} lines answered, {rate} a second",
+                summary.answered()
+            ));
         }
     }
 
@@ -236,7 +272,14 @@ struct LabelRow {
 }
 
 async fn list(profile: &Profile, verb: &RecordVerb, output: Output) -> Result<(), Failure> {
-    let RecordVerb::List { subject, jurisdiction, from, to, limit } = verb else {
+    let RecordVerb::List {
+        subject,
+        jurisdiction,
+        from,
+        to,
+        limit,
+    } = verb
+    else {
         return Ok(());
     };
     let code = profile.jurisdiction_or(*jurisdiction)?;
@@ -250,7 +293,9 @@ async fn list(profile: &Profile, verb: &RecordVerb, output: Output) -> Result<()
         None => Minute(u32::MAX - 1),
     };
     let intake = Intake::new(cluster(profile)?);
-    let page = intake.labels(code, subject, from, Minute(to.0 + 1), *limit).await;
+    let page = intake
+        .labels(code, subject, from, Minute(to.0 + 1), *limit)
+        .await;
     let page = page.map_err(|error| of_call("the records were not listed", &error))?;
     let row = |(kind, minute, record): &(bailiwick_types::Category, Minute, _)| LabelRow {
         kind: kind.as_str(),

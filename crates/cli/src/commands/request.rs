@@ -18,9 +18,7 @@ use bailiwick_envelope::request::{DisclosureRequest, Purpose, Recipient};
 use bailiwick_envelope::{Encoder, HpkeTag};
 use bailiwick_policy::Policy;
 use bailiwick_threshold::{PseudonymKey, hpke, pseudonym};
-use bailiwick_types::{
-    Category, Jurisdiction, Name, RequestId, Role, SubjectPseudonym, Timestamp,
-};
+use bailiwick_types::{Category, Jurisdiction, Name, RequestId, Role, SubjectPseudonym, Timestamp};
 use serde::Serialize;
 
 use crate::args::{NewRequestOptions, PurposeWord, RequestVerb};
@@ -104,7 +102,10 @@ pub async fn run(
 ) -> Result<(), Failure> {
     match verb {
         RequestVerb::New(options) => new(cluster, profile, options, output).await,
-        RequestVerb::Show { request, jurisdiction } => {
+        RequestVerb::Show {
+            request,
+            jurisdiction,
+        } => {
             let code = profile.jurisdiction_or(*jurisdiction)?;
             show(&read(cluster, code, *request).await?, output);
             Ok(())
@@ -115,13 +116,22 @@ pub async fn run(
             print_list(&requests, output);
             Ok(())
         }
-        RequestVerb::Watch { request, jurisdiction } => {
+        RequestVerb::Watch {
+            request,
+            jurisdiction,
+        } => {
             let code = profile.jurisdiction_or(*jurisdiction)?;
             watch(cluster, code, *request, output).await
         }
-        RequestVerb::Recall { request, jurisdiction, reason } => {
+        RequestVerb::Recall {
+            request,
+            jurisdiction,
+            reason,
+        } => {
             let code = profile.jurisdiction_or(*jurisdiction)?;
-            let recalled = Intake::new(cluster.clone()).recall(code, *request, reason).await;
+            let recalled = Intake::new(cluster.clone())
+                .recall(code, *request, reason)
+                .await;
             let what = "the request was not recalled";
             show(&recalled.map_err(|error| of_call(what, &error))?, output);
             Ok(())
@@ -174,7 +184,11 @@ async fn new(
     let window = (instant("from", &options.from)?, instant("to", &options.to)?);
     if window.0 >= window.1 {
         let why = "its end is not after its begin";
-        return Err(Failure::usage("the window is none", why, "correct --from and --to"));
+        return Err(Failure::usage(
+            "the window is none",
+            why,
+            "correct --from and --to",
+        ));
     }
     let order = Order {
         custody: profile.policy(code, options.custody_policy.as_deref())?,
@@ -199,14 +213,19 @@ async fn new(
         Some(path) => {
             let trust = profile.trust_file()?;
             let live = live_certificate(cluster, &trust, code, now).await;
-            let live = live
-                .map_err(|error| of_certificates("the document was not sealed", &error))?;
+            let live =
+                live.map_err(|error| of_certificates("the document was not sealed", &error))?;
             seal_document(path, code, &live.certificate)?
         }
     };
     let request = order.into_request(&documents)?;
-    let submitted = Intake::new(cluster.clone()).submit(request, documents.into()).await;
-    show(&submitted.map_err(|error| of_call("the request was not accepted", &error))?, output);
+    let submitted = Intake::new(cluster.clone())
+        .submit(request, documents.into())
+        .await;
+    show(
+        &submitted.map_err(|error| of_call("the request was not accepted", &error))?,
+        output,
+    );
     Ok(())
 }
 
@@ -224,11 +243,16 @@ fn seal_document(
     let mut encoder = Encoder::new();
     for (role, member) in certificate.body().members() {
         let info = HpkeTag::Documents.info(|e| {
-            e.text(code.as_str()).u8(role.code()).u8(member.slot.number());
+            e.text(code.as_str())
+                .u8(role.code())
+                .u8(member.slot.number());
         });
         let sealed = hpke::seal(&mut rand::rng(), &member.documents, &info, &document);
         let sealed = sealed.map_err(|error| Failure::file(path, &error))?;
-        encoder.u8(role.code()).u8(member.slot.number()).bytes(&sealed);
+        encoder
+            .u8(role.code())
+            .u8(member.slot.number())
+            .bytes(&sealed);
     }
     Ok(encoder.finish())
 }
@@ -248,9 +272,18 @@ async fn watch(
                 .map_err(|error| of_call("the request was not read", &error))?,
         };
         if known != Some(view.state) {
-            let line = State { request, state: view.state, approvals: approvals(&view) };
+            let line = State {
+                request,
+                state: view.state,
+                approvals: approvals(&view),
+            };
             output.line(&line, || {
-                format!("{}  {}  {}", bailiwick_client::now(), view.state.as_str(), approvals(&view))
+                format!(
+                    "{}  {}  {}",
+                    bailiwick_client::now(),
+                    view.state.as_str(),
+                    approvals(&view)
+                )
             });
         }
         known = Some(view.state);
@@ -281,10 +314,20 @@ pub fn approvals(view: &RequestView) -> String {
         let statements = view.decisions.iter().map(|decision| &decision.statement);
         let approved = statements
             .filter(|statement| statement.role == role && statement.decision == Decision::Approve);
-        let slots: Vec<String> = approved.map(|statement| statement.slot.to_string()).collect();
-        if slots.is_empty() { "none".to_owned() } else { slots.join(", ") }
+        let slots: Vec<String> = approved
+            .map(|statement| statement.slot.to_string())
+            .collect();
+        if slots.is_empty() {
+            "none".to_owned()
+        } else {
+            slots.join(", ")
+        }
     };
-    format!("workflow {}; legal-review {}", slots(Role::Workflow), slots(Role::LegalReview))
+    format!(
+        "workflow {}; legal-review {}",
+        slots(Role::Workflow),
+        slots(Role::LegalReview)
+    )
 }
 
 /// The words in which a request and its selection are shown, to reviewers too.
@@ -293,8 +336,14 @@ pub fn in_words(view: &RequestView) -> Vec<(&'static str, String)> {
     let mut fields = vec![
         ("request", view.id.to_string()),
         ("state", view.state.as_str().to_owned()),
-        ("custody, forum", format!("{}, {}", request.jurisdiction, request.forum)),
-        ("authority", format!("{}, {}", request.authority, request.reference)),
+        (
+            "custody, forum",
+            format!("{}, {}", request.jurisdiction, request.forum),
+        ),
+        (
+            "authority",
+            format!("{}, {}", request.authority, request.reference),
+        ),
         ("legal basis", request.legal_basis.clone()),
         ("purpose", purpose_word(request.purpose).to_owned()),
     ];
@@ -312,8 +361,21 @@ pub fn in_words(view: &RequestView) -> Vec<(&'static str, String)> {
     let (count, phones) = (view.selection.count, view.selection.phones);
     let ips = count.saturating_sub(phones);
     fields.extend([
-        ("found", format!("{count} records: {phones} phone, {ips} ip; at most {}", request.cap)),
-        ("recipient", format!("{} (key {})", request.recipient.name, recipient_key(request))),
+        (
+            "found",
+            format!(
+                "{count} records: {phones} phone, {ips} ip; at most {}",
+                request.cap
+            ),
+        ),
+        (
+            "recipient",
+            format!(
+                "{} (key {})",
+                request.recipient.name,
+                recipient_key(request)
+            ),
+        ),
         ("entered by", request.entered_by.to_string()),
         ("lapses", request.not_after.to_string()),
     ]);
@@ -336,8 +398,9 @@ pub fn show(view: &RequestView, output: Output) {
     let mut fields = in_words(view);
     fields.push(("approved by", approvals(view)));
     let released = view.releases.iter();
-    let released: Vec<String> =
-        released.map(|(role, slot, leaf)| format!("{role} {slot} (leaf {leaf})")).collect();
+    let released: Vec<String> = released
+        .map(|(role, slot, leaf)| format!("{role} {slot} (leaf {leaf})"))
+        .collect();
     if !released.is_empty() {
         fields.push(("released by", released.join(", ")));
     }
@@ -353,10 +416,24 @@ pub fn show(view: &RequestView, output: Output) {
 
 fn print_list(requests: &[RequestSummary], output: Output) {
     let slots = |slots: &[bailiwick_types::Slot]| -> String {
-        slots.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+        slots
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(",")
     };
     output.list(
-        ["request", "state", "forum", "authority", "reference", "found", "workflow", "legal", "lapses"],
+        [
+            "request",
+            "state",
+            "forum",
+            "authority",
+            "reference",
+            "found",
+            "workflow",
+            "legal",
+            "lapses",
+        ],
         requests,
         |request| {
             [

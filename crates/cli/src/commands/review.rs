@@ -45,9 +45,7 @@ pub async fn run(
     }
     agree(&view, section, decision, options.yes)?;
     let checklist = match &options.checklist {
-        Some(path) => {
-            std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?
-        }
+        Some(path) => std::fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?,
         None => String::new(),
     };
     let reviewer = Reviewer::new(cluster.clone(), section.role, section.slot, key);
@@ -81,13 +79,24 @@ fn agree(
     if yes || output::confirm(&question)? {
         return Ok(());
     }
-    Err(Failure::refused("nothing was signed", "the reviewer did not agree", "decide later"))
+    Err(Failure::refused(
+        "nothing was signed",
+        "the reviewer did not agree",
+        "decide later",
+    ))
 }
 
 fn refusal_code(word: &str) -> Result<RefusalCode, Failure> {
-    RefusalCode::ALL.into_iter().find(|code| code.as_str() == word).ok_or_else(|| {
-        let words: Vec<_> = RefusalCode::ALL.iter().map(|code| code.as_str()).collect();
-        let why = format!("the codes are {}", words.join(", "));
-        Failure::usage(format!("{word} is no refusal code"), why, "choose one of them")
-    })
+    RefusalCode::ALL
+        .into_iter()
+        .find(|code| code.as_str() == word)
+        .ok_or_else(|| {
+            let words: Vec<_> = RefusalCode::ALL.iter().map(|code| code.as_str()).collect();
+            let why = format!("the codes are {}", words.join(", "));
+            Failure::usage(
+                format!("{word} is no refusal code"),
+                why,
+                "choose one of them",
+            )
+        })
 }

@@ -23,7 +23,12 @@ use crate::failure::{Failure, chain};
 pub fn vault(options: &ServiceOptions) -> Result<(), Failure> {
     let config = VaultConfig::load(&options.config).map_err(|error| invalid(options, &error))?;
     let stop = options.exit_with_parent;
-    run(async move { failed("vault", bailiwick_node::vault::run(config, stopper(stop)).await) })
+    run(async move {
+        failed(
+            "vault",
+            bailiwick_node::vault::run(config, stopper(stop)).await,
+        )
+    })
 }
 
 /// Runs an approver.
@@ -35,7 +40,11 @@ pub fn approver(options: &ServiceOptions, role: Option<Role>) -> Result<(), Fail
     if let Some(role) = role.filter(|role| *role != config.role) {
         return Err(Failure::usage(
             format!("this is no {role} approver"),
-            format!("{} is the configuration of a {} one", options.config.display(), config.role),
+            format!(
+                "{} is the configuration of a {} one",
+                options.config.display(),
+                config.role
+            ),
             "name the other file, or leave --role out",
         ));
     }
@@ -43,7 +52,10 @@ pub fn approver(options: &ServiceOptions, role: Option<Role>) -> Result<(), Fail
     run(async move {
         let options = ApproverOptions::default();
         let stop = stopper(stop);
-        failed("approver", bailiwick_node::approver::run(config, options, stop).await)
+        failed(
+            "approver",
+            bailiwick_node::approver::run(config, options, stop).await,
+        )
     })
 }
 
@@ -54,7 +66,12 @@ pub fn approver(options: &ServiceOptions, role: Option<Role>) -> Result<(), Fail
 pub fn edge(options: &ServiceOptions) -> Result<(), Failure> {
     let config = EdgeConfig::load(&options.config).map_err(|error| invalid(options, &error))?;
     let stop = options.exit_with_parent;
-    run(async move { failed("edge", bailiwick_node::edge::run(config, stopper(stop)).await) })
+    run(async move {
+        failed(
+            "edge",
+            bailiwick_node::edge::run(config, stopper(stop)).await,
+        )
+    })
 }
 
 /// Runs a future to its end on a runtime of its own.
@@ -90,9 +107,10 @@ pub async fn told_to_stop(exit_with_parent: bool) {
         }
     };
     let signals = async {
-        let (Ok(mut terminate), Ok(mut interrupt)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-        else {
+        let (Ok(mut terminate), Ok(mut interrupt)) = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+        ) else {
             tracing::error!("cannot listen for signals; only SIGKILL will end this process");
             return std::future::pending::<()>().await;
         };

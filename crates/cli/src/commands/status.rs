@@ -49,7 +49,10 @@ struct Document {
 /// [`Failure`] (unreachable) when no node answers.
 pub async fn run(cluster: &Cluster, output: Output) -> Result<(), Failure> {
     let what = "the cluster was not found";
-    let description = cluster.describe().await.map_err(|error| of_call(what, &error))?;
+    let description = cluster
+        .describe()
+        .await
+        .map_err(|error| of_call(what, &error))?;
     let statuses = Operator::new(cluster.clone()).status().await;
     let (mut nodes, mut down) = (Vec::new(), Vec::new());
     for (node, answered) in statuses.map_err(|error| of_call(what, &error))? {
@@ -63,7 +66,11 @@ pub async fn run(cluster: &Cluster, output: Output) -> Result<(), Failure> {
         }
     }
     let cluster = description.cluster.map(|id| id.to_string());
-    let document = Document { cluster, groups: rows(&nodes), down };
+    let document = Document {
+        cluster,
+        groups: rows(&nodes),
+        down,
+    };
     if output.is_json() {
         output.document(&document, String::new);
     } else {
@@ -76,8 +83,9 @@ fn print(document: &Document, up: usize, output: Output) {
     let cluster = document.cluster.as_deref().unwrap_or("not initialised");
     let all = up + document.down.len();
     output.say(&format!("cluster {cluster}, {up} of {all} nodes up"));
-    let headings =
-        ["node", "region", "group", "role", "term", "applied", "lag", "records", "log", "releases"];
+    let headings = [
+        "node", "region", "group", "role", "term", "applied", "lag", "records", "log", "releases",
+    ];
     output.list(headings, &document.groups, |row| {
         [
             row.node.clone(),
@@ -93,7 +101,10 @@ fn print(document: &Document, up: usize, output: Output) {
         ]
     });
     for node in &document.down {
-        output.say(&format!("down: {} at {} ({})", node.node, node.address, node.reason));
+        output.say(&format!(
+            "down: {} at {} ({})",
+            node.node, node.address, node.reason
+        ));
     }
 }
 
@@ -108,7 +119,9 @@ fn rows(nodes: &[NodeStatus]) -> Vec<Row> {
         node: node.name.to_string(),
         region: node.region.to_string(),
         version: node.version.clone(),
-        group: group.shard.map_or("directory".to_owned(), |shard| shard.to_string()),
+        group: group
+            .shard
+            .map_or("directory".to_owned(), |shard| shard.to_string()),
         role: match group.leader {
             Some(leader) if leader == node.node => "leader",
             _ if group.voters.contains(&node.node) => "voter",
@@ -116,12 +129,17 @@ fn rows(nodes: &[NodeStatus]) -> Vec<Row> {
         },
         term: group.term,
         applied: group.applied,
-        lag: furthest.get(&group.id).map_or(0, |last| last.saturating_sub(group.applied)),
+        lag: furthest
+            .get(&group.id)
+            .map_or(0, |last| last.saturating_sub(group.applied)),
         records: group.records,
         leaves: group.leaves,
         frozen: group.frozen,
     };
-    nodes.iter().flat_map(|node| node.groups.iter().map(move |group| row(node, group))).collect()
+    nodes
+        .iter()
+        .flat_map(|node| node.groups.iter().map(move |group| row(node, group)))
+        .collect()
 }
 
 #[cfg(test)]

@@ -38,9 +38,14 @@ pub fn run(options: &LiarOptions) -> Result<(), Failure> {
     let stop = options.service.exit_with_parent;
     service::run(async move {
         let lie = move |outgoing: Outgoing| invent(&outgoing, &recipient, &key);
-        let options = ApproverOptions { tamper: Some(Arc::new(lie)) };
+        let options = ApproverOptions {
+            tamper: Some(Arc::new(lie)),
+        };
         let stop = service::stopper(stop);
-        service::failed("approver", bailiwick_node::approver::run(config, options, stop).await)
+        service::failed(
+            "approver",
+            bailiwick_node::approver::run(config, options, stop).await,
+        )
     })
 }
 
@@ -49,8 +54,11 @@ pub fn run(options: &LiarOptions) -> Result<(), Failure> {
 fn invent(outgoing: &Outgoing, recipient: &Recipient, key: &SigningKey) -> SealedPartial {
     let place = outgoing.sealed.place;
     let threshold = Threshold::new(2, 3).expect("the development cluster's committees");
-    let sets: Vec<_> =
-        threshold.holder_sets().into_iter().filter(|set| set.contains(place.slot)).collect();
+    let sets: Vec<_> = threshold
+        .holder_sets()
+        .into_iter()
+        .filter(|set| set.contains(place.slot))
+        .collect();
     let records = (0..outgoing.count.min(INVENTED_RECORDS)).map(|index| RecordValues {
         index,
         values: sets.iter().map(|set| (*set, rand::random())).collect(),
@@ -63,7 +71,12 @@ fn invent(outgoing: &Outgoing, recipient: &Recipient, key: &SigningKey) -> Seale
     };
     let mut plaintext = Encoder::new();
     plaintext.list(|e| body.encode(e)).bytes(&body.sign(key).0);
-    match hpke::seal(&mut rand::rng(), &recipient.key, &place.info(), plaintext.as_bytes()) {
+    match hpke::seal(
+        &mut rand::rng(),
+        &recipient.key,
+        &place.info(),
+        plaintext.as_bytes(),
+    ) {
         Ok(sealed) => SealedPartial { place, sealed },
         Err(_) => outgoing.sealed.clone(),
     }

@@ -1,19 +1,18 @@
 //! `bailiwick demo`: the main job, end to end, on real processes, as a timeline of steps of which each
 //! is asserted. Any deviation ends it with what was expected and what was seen.
 //!
-//! [`stage`] owns the cluster and the clients, [`people`] the records and their subjects, [`story`] the
-//! steps, [`timeline`] what is printed.
+//! The cluster is `dev::stage`'s; here are its [`people`] and their records, the steps of the [`story`],
+//! and the [`timeline`] that is printed.
 
 pub mod liar;
 mod people;
-mod stage;
 mod story;
 mod timeline;
 
 use crate::args::DemoOptions;
 use crate::commands::service;
+use crate::dev::stage::Stage;
 use crate::failure::Failure;
-use stage::Stage;
 use timeline::Timeline;
 
 /// Runs the verb.
@@ -22,7 +21,9 @@ use timeline::Timeline;
 /// [`Failure`] when the cluster cannot be set up, or a step does not go as it must.
 pub fn run(options: &DemoOptions) -> Result<(), Failure> {
     let mut timeline = Timeline::start();
-    let mut stage = Stage::build(options)?;
+    let binary =
+        std::env::current_exe().map_err(|error| anyhow::anyhow!("find this binary: {error}"))?;
+    let mut stage = Stage::build(options.data.clone(), options.port, options.keep, binary)?;
     let told = service::run(async {
         tokio::select! {
             told = story::tell(&mut stage, &mut timeline, options.records) => told,

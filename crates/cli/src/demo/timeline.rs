@@ -14,14 +14,19 @@ pub(super) struct Timeline {
 impl Timeline {
     /// Begins now.
     pub(super) fn start() -> Self {
-        let timeline = Self { begun: Instant::now() };
+        let timeline = Self {
+            begun: Instant::now(),
+        };
         timeline.note("a cluster for the demonstration: 6 vault nodes, 2 x 3 approvers, 1 edge");
         timeline
     }
 
     /// Something that happened.
     pub(super) fn note(&self, text: &str) {
-        output::print(&format!("{:6.1} s  {text}", self.begun.elapsed().as_secs_f64()));
+        output::print(&format!(
+            "{:6.1} s  {text}",
+            self.begun.elapsed().as_secs_f64()
+        ));
     }
 
     /// A step that went as it must.
@@ -40,7 +45,10 @@ impl Timeline {
     pub(super) fn end(&self, kept: Option<&Path>) {
         self.note("the story held");
         if let Some(folder) = kept {
-            self.detail(&format!("the cluster's folder is kept: {}", folder.display()));
+            self.detail(&format!(
+                "the cluster's folder is kept: {}",
+                folder.display()
+            ));
         }
     }
 }

@@ -57,7 +57,9 @@ pub async fn hold(layout: &Layout, mut tell: impl FnMut(String)) -> Result<(), F
         certify_one(&profile, &operator, parse(JURISDICTIONS[2].0), now),
     );
     first.and(second).and(third)?;
-    tell(format!("key certificates of {DAYS} daily periods signed by all members of both committees"));
+    tell(format!(
+        "key certificates of {DAYS} daily periods signed by all members of both committees"
+    ));
     Ok(())
 }
 
@@ -71,7 +73,10 @@ async fn initialise(
     operator: &Operator,
 ) -> Result<(), Failure> {
     let what = "the cluster was not initialised";
-    let described = cluster.describe().await.map_err(|error| of_call(what, &error))?;
+    let described = cluster
+        .describe()
+        .await
+        .map_err(|error| of_call(what, &error))?;
     if described.cluster.is_some() {
         return Ok(());
     }
@@ -95,13 +100,18 @@ async fn create(
 ) -> Result<(), Failure> {
     let what = format!("{code} was not created");
     let jurisdiction = parse(code);
-    let described = cluster.describe().await.map_err(|error| of_call(&what, &error))?;
+    let described = cluster
+        .describe()
+        .await
+        .map_err(|error| of_call(&what, &error))?;
     if described.group(ShardId::home(jurisdiction)).is_some() {
         return Ok(());
     }
     let policy = read_policy(&layout.policy(code), jurisdiction)?;
     let regions = vec![name(region)];
-    let created = operator.create_jurisdiction(jurisdiction, regions, 3, policy.digest()).await;
+    let created = operator
+        .create_jurisdiction(jurisdiction, regions, 3, policy.digest())
+        .await;
     created.map_err(|error| of_call(&what, &error))
 }
 
@@ -110,16 +120,24 @@ async fn enrol(layout: &Layout, operator: &Operator, code: Jurisdiction) -> Resu
     let key = bailiwick_node::files::read_signing_key(&layout.key(EDGE))
         .map_err(|error| Failure::file(&layout.key(EDGE), &error))?;
     let everybody = [
-        Enrolment::Edge { name: name(EDGE), key: IdentityKey::of(&key) },
+        Enrolment::Edge {
+            name: name(EDGE),
+            key: IdentityKey::of(&key),
+        },
         Enrolment::Intake { name: name(INTAKE) },
         recipient(&layout.recipient_card())?,
     ];
     let what = format!("somebody was not enrolled in {code}");
     for who in everybody {
-        operator.enrol(code, who).await.map_err(|error| of_call(&what, &error))?;
+        operator
+            .enrol(code, who)
+            .await
+            .map_err(|error| of_call(&what, &error))?;
     }
     let policy = read_policy(&layout.policy(code.as_str()), code)?;
-    let set = operator.change_policy(code, policy.digest(), policy.version()).await;
+    let set = operator
+        .change_policy(code, policy.digest(), policy.version())
+        .await;
     set.map_err(|error| of_call(format!("the policy of {code} was not set"), &error))
 }
 
@@ -135,13 +153,21 @@ async fn certify_one(
     let shown = shown.map_err(|error| of_call(what, &error))?;
     let covers = shown.valid.iter().any(|logged| {
         let periods = &logged.certificate.body.periods;
-        periods.iter().any(|period| period.not_before <= now && now < period.not_after)
+        periods
+            .iter()
+            .any(|period| period.not_before <= now && now < period.not_after)
     });
     if covers {
         return Ok(());
     }
     let today = Timestamp::from_seconds(now.seconds() - now.seconds() % DAY);
-    let plan = plan(&profile.trust_of(code)?, today, DAYS, KEEP_DAYS, command_key()?)?;
+    let plan = plan(
+        &profile.trust_of(code)?,
+        today,
+        DAYS,
+        KEEP_DAYS,
+        command_key()?,
+    )?;
     certify(operator, &plan, CERTIFY, |_| {}).await.map(|_| ())
 }
 
@@ -176,7 +202,11 @@ async fn probe(port: u16, path: &str) -> anyhow::Result<(u16, String)> {
     let mut answer = Vec::new();
     stream.take(64 * 1024).read_to_end(&mut answer).await?;
     let answer = String::from_utf8_lossy(&answer);
-    let status = answer.split_whitespace().nth(1).context("no status line")?.parse()?;
+    let status = answer
+        .split_whitespace()
+        .nth(1)
+        .context("no status line")?
+        .parse()?;
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     Ok((status, body.to_owned()))
 }

@@ -37,13 +37,19 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        params.distinguished_name.push(DnType::CommonName, "Bailiwick development authority");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "Bailiwick development authority");
         set_validity(&mut params);
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?;
         fs::write(folder.join("authority.pem"), certificate.pem())?;
         let issuer = Issuer::new(params, key);
-        Ok(Self { issuer, folder: folder.to_owned(), trust_domain: trust_domain.clone() })
+        Ok(Self {
+            issuer,
+            folder: folder.to_owned(),
+            trust_domain: trust_domain.clone(),
+        })
     }
 
     /// Issues a certificate, writes `<id>.pem` and `<id>.key` into the folder, and returns the
@@ -69,10 +75,14 @@ impl Authority {
             SanType::DnsName("localhost".try_into()?),
             SanType::IpAddress([127, 0, 0, 1].into()),
         ];
-        params.distinguished_name.push(DnType::CommonName, id.as_str());
+        params
+            .distinguished_name
+            .push(DnType::CommonName, id.as_str());
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         set_validity(&mut params);
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &self.issuer)?;

@@ -108,7 +108,9 @@ pub fn create(root: &Path, port: u16, now: Timestamp) -> anyhow::Result<Layout> 
         identities: BTreeMap::new(),
         recipient: None,
     };
-    maker.make(now).with_context(|| format!("make {}", beside.display()))?;
+    maker
+        .make(now)
+        .with_context(|| format!("make {}", beside.display()))?;
     fs::rename(&beside, root).with_context(|| format!("rename to {}", root.display()))?;
     Layout::open(root, now)?.context("the folder that was just made is there")
 }
@@ -121,12 +123,20 @@ impl Maker {
         let recipient_certificate = self.issue_certificates()?;
         self.make_keys(recipient_certificate)?;
         for (code, _, authority) in JURISDICTIONS {
-            fs::write(self.root.join(format!("policies/{code}.toml")), policy(code, authority))?;
+            fs::write(
+                self.root.join(format!("policies/{code}.toml")),
+                policy(code, authority),
+            )?;
         }
         let trust = self.trust_file()?;
         bailiwick_disclosure::TrustFile::parse(&trust).context("the trust file just made")?;
         fs::write(self.root.join("trust.toml"), &trust)?;
-        self.write("nodes.toml", &NodesForm { nodes: self.seeds() })?;
+        self.write(
+            "nodes.toml",
+            &NodesForm {
+                nodes: self.seeds(),
+            },
+        )?;
         self.write_vaults()?;
         self.write_approvers(&trust)?;
         self.write_edge(&trust)?;
@@ -135,7 +145,14 @@ impl Maker {
         cluster.copy_from_slice(&draw()?[..16]);
         let cluster = ClusterId(cluster);
         let (port, made_at) = (self.ports.base(), now.seconds());
-        self.write("cluster.toml", &ClusterFile { port, cluster, made_at })
+        self.write(
+            "cluster.toml",
+            &ClusterFile {
+                port,
+                cluster,
+                made_at,
+            },
+        )
     }
 
     fn write<T: Serialize>(&self, path: impl AsRef<Path>, value: &T) -> anyhow::Result<()> {
@@ -198,7 +215,10 @@ impl Maker {
     }
 
     fn identity(&self, id: &Name) -> anyhow::Result<IdentityKey> {
-        self.identities.get(id).copied().with_context(|| format!("{id} has a key"))
+        self.identities
+            .get(id)
+            .copied()
+            .with_context(|| format!("{id} has a key"))
     }
 
     fn committee(&self, role: Role) -> anyhow::Result<TrustedCommittee> {
@@ -215,7 +235,10 @@ impl Maker {
                 reviewers: vec![TrustedReviewer { person, key }],
             });
         }
-        Ok(TrustedCommittee { needed: COMMITTEE.0, members })
+        Ok(TrustedCommittee {
+            needed: COMMITTEE.0,
+            members,
+        })
     }
 
     fn trust_file(&self) -> anyhow::Result<String> {
@@ -235,7 +258,10 @@ impl Maker {
         Ok(TrustJurisdiction {
             jurisdiction,
             origin: format!("{TRUST_DOMAIN}/{code}"),
-            budget: TrustBudget { records_per_request, records_per_day },
+            budget: TrustBudget {
+                records_per_request,
+                records_per_day,
+            },
             roster: TrustRoster {
                 workflow: self.committee(Role::Workflow)?,
                 legal_review: self.committee(Role::LegalReview)?,
@@ -246,8 +272,15 @@ impl Maker {
                 certificate,
                 authorities: vec![name(authority)],
             }],
-            edges: vec![TrustEdge { name: name(EDGE), key: self.identity(&name(EDGE))? }],
-            policies: vec![TrustPolicy { jurisdiction, path, digest: policy.digest() }],
+            edges: vec![TrustEdge {
+                name: name(EDGE),
+                key: self.identity(&name(EDGE))?,
+            }],
+            policies: vec![TrustPolicy {
+                jurisdiction,
+                path,
+                digest: policy.digest(),
+            }],
         })
     }
 
@@ -365,14 +398,29 @@ impl Maker {
         let edge = Some(format!("https://{}", local(self.ports.edge())));
         let policies = Some(PathBuf::from("../policies"));
         let profiles = [
-            Profile { policies: policies.clone(), ..self.profile(OPERATOR) },
-            Profile { edge, seeds: Vec::new(), trust: None, ..self.profile(BACKEND) },
-            Profile { policies, pseudonym_keys: pseudonym_keys(), ..self.profile(INTAKE) },
+            Profile {
+                policies: policies.clone(),
+                ..self.profile(OPERATOR)
+            },
+            Profile {
+                edge,
+                seeds: Vec::new(),
+                trust: None,
+                ..self.profile(BACKEND)
+            },
+            Profile {
+                policies,
+                pseudonym_keys: pseudonym_keys(),
+                ..self.profile(INTAKE)
+            },
             Profile {
                 recipient_key: Some(PathBuf::from(format!("../keys/{RECIPIENT}.key"))),
                 ..self.profile(RECIPIENT)
             },
-            Profile { pseudonym_keys: pseudonym_keys(), ..self.profile(AUDITOR) },
+            Profile {
+                pseudonym_keys: pseudonym_keys(),
+                ..self.profile(AUDITOR)
+            },
         ];
         for profile in profiles {
             self.write(format!("profiles/{}.toml", profile.name), &profile)?;
@@ -384,7 +432,10 @@ impl Maker {
                 person: name(person),
                 key: PathBuf::from(format!("../keys/{person}.key")),
             };
-            let profile = Profile { reviewer: Some(reviewer), ..self.profile(person) };
+            let profile = Profile {
+                reviewer: Some(reviewer),
+                ..self.profile(person)
+            };
             self.write(format!("profiles/{person}.toml"), &profile)?;
         }
         Ok(())
@@ -396,7 +447,10 @@ fn local(port: u16) -> String {
 }
 
 fn log() -> LogSection {
-    LogSection { filter: "info".to_owned(), format: LogFormat::Text }
+    LogSection {
+        filter: "info".to_owned(),
+        format: LogFormat::Text,
+    }
 }
 
 fn tls(id: &str) -> TlsSection {
@@ -410,14 +464,20 @@ fn tls(id: &str) -> TlsSection {
 
 fn jurisdictions() -> Vec<Jurisdiction> {
     let parse = |code: &str| code.parse().expect("codes of the layout are assigned");
-    JURISDICTIONS.iter().map(|(code, _, _)| parse(code)).collect()
+    JURISDICTIONS
+        .iter()
+        .map(|(code, _, _)| parse(code))
+        .collect()
 }
 
 fn pseudonym_keys() -> BTreeMap<String, PathBuf> {
     JURISDICTIONS
         .iter()
         .map(|(code, _, _)| {
-            ((*code).to_owned(), PathBuf::from(format!("../keys/pseudonym-{code}.key")))
+            (
+                (*code).to_owned(),
+                PathBuf::from(format!("../keys/pseudonym-{code}.key")),
+            )
         })
         .collect()
 }
@@ -485,7 +545,10 @@ mod tests {
         let reopened = Layout::open(&root, now).unwrap().unwrap();
         assert_eq!(reopened.cluster(), layout.cluster());
         let late = Timestamp::from_seconds(1_800_000_000 + 31 * 86_400);
-        assert!(Layout::open(&root, late).is_err(), "expired certificates are named");
+        assert!(
+            Layout::open(&root, late).is_err(),
+            "expired certificates are named"
+        );
     }
 
     #[test]

@@ -31,8 +31,14 @@ pub const JURISDICTIONS: [(&str, &str, &str); 3] = [
     ("US", "us", "court-northern-california"),
 ];
 /// The vault nodes: number and region.
-pub const VAULTS: [(u16, &str); 6] =
-    [(1, "eu"), (2, "eu"), (3, "eu"), (4, "us"), (5, "us"), (6, "us")];
+pub const VAULTS: [(u16, &str); 6] = [
+    (1, "eu"),
+    (2, "eu"),
+    (3, "eu"),
+    (4, "us"),
+    (5, "us"),
+    (6, "us"),
+];
 /// The persons who review, by committee and slot.
 pub const REVIEWERS: [(Role, u8, &str); 6] = [
     (Role::Workflow, 1, "anna"),
@@ -112,7 +118,12 @@ impl Service {
     /// The arguments that run it as a child.
     pub fn arguments(&self) -> Vec<String> {
         let config = self.config.display().to_string();
-        vec![self.verb.to_owned(), "--config".to_owned(), config, "--exit-with-parent".to_owned()]
+        vec![
+            self.verb.to_owned(),
+            "--config".to_owned(),
+            config,
+            "--exit-with-parent".to_owned(),
+        ]
     }
 }
 
@@ -149,7 +160,10 @@ impl Layout {
             );
             return Err(failure.into());
         }
-        Ok(Some(Self { root: std::path::absolute(root)?, file }))
+        Ok(Some(Self {
+            root: std::path::absolute(root)?,
+            file,
+        }))
     }
 
     /// The folder.
@@ -220,12 +234,19 @@ impl Layout {
 
     /// One service by its id.
     pub fn service_of(&self, id: &str) -> Option<Service> {
-        self.services().into_iter().find(|service| service.name.as_str() == id)
+        self.services()
+            .into_iter()
+            .find(|service| service.name.as_str() == id)
     }
 
     fn service(&self, id: &str, verb: &'static str, health: u16) -> Service {
         let config = self.root.join(id).join(format!("{id}.toml"));
-        Service { name: name(id), verb, config, health }
+        Service {
+            name: name(id),
+            verb,
+            config,
+            health,
+        }
     }
 }
 

@@ -9,4 +9,5 @@ pub mod create;
 pub mod layout;
 pub mod ports;
 pub mod run;
+pub mod stage;
 pub mod supervise;

@@ -74,7 +74,10 @@ impl Ports {
             ports.push((format!("vault-{node}'s health"), self.vault_health(node)));
         }
         for slot in 1..=3 {
-            ports.push((format!("workflow-{slot}'s health"), self.workflow_health(slot)));
+            ports.push((
+                format!("workflow-{slot}'s health"),
+                self.workflow_health(slot),
+            ));
             ports.push((format!("legal-{slot}'s health"), self.legal_health(slot)));
         }
         ports
@@ -110,14 +113,19 @@ mod tests {
         let ports = Ports::from_base(7400);
         let all: BTreeSet<u16> = ports.all().into_iter().map(|(_, port)| port).collect();
         assert_eq!(all.len(), ports.all().len());
-        assert!(all.iter().all(|port| (7400..7400 + Ports::SPAN).contains(port)));
+        assert!(
+            all.iter()
+                .all(|port| (7400..7400 + Ports::SPAN).contains(port))
+        );
     }
 
     #[test]
     fn a_taken_port_is_named() {
         let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = taken.local_addr().expect("bound").port();
-        let failure = Ports::from_base(port).check_free().expect_err("the first port is taken");
+        let failure = Ports::from_base(port)
+            .check_free()
+            .expect_err("the first port is taken");
         assert!(failure.what.contains(&port.to_string()), "{failure}");
     }
 }

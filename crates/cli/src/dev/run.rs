@@ -91,7 +91,10 @@ async fn first_end(fleet: &mut Fleet) -> Failure {
         if let Some((name, status)) = fleet.ended().into_iter().next() {
             return Failure::refused(
                 format!("{name} has ended"),
-                format!("{status}; its last words are in {}", fleet.log_of(&name).display()),
+                format!(
+                    "{status}; its last words are in {}",
+                    fleet.log_of(&name).display()
+                ),
                 "read that log; a taken port or a full disk is the usual cause",
             );
         }
@@ -119,7 +122,10 @@ async fn watch(fleet: &mut Fleet) {
         loop {
             for (name, status) in fleet.ended() {
                 let log = fleet.log_of(&name);
-                output::note(&format!("{name} has ended ({status}); see {}", log.display()));
+                output::note(&format!(
+                    "{name} has ended ({status}); see {}",
+                    log.display()
+                ));
             }
             tokio::time::sleep(LOOK).await;
         }
@@ -133,7 +139,8 @@ async fn watch(fleet: &mut Fleet) {
 /// What the three kinds of user can do now, as commands that run as they stand.
 fn usage(layout: &Layout) -> String {
     let root = layout.root().display();
-    let program = std::env::current_exe().map_or("bailiwick".to_owned(), |path| path.display().to_string());
+    let program =
+        std::env::current_exe().map_or("bailiwick".to_owned(), |path| path.display().to_string());
     let edge = layout.ports().edge();
     let (code, _, authority) = JURISDICTIONS[0];
     let now = bailiwick_client::now();

@@ -38,9 +38,20 @@ impl Fleet {
     /// # Errors
     /// When this binary's path is unknown or the folder cannot be made.
     pub fn new(logs: &Path) -> anyhow::Result<Self> {
-        let binary = std::env::current_exe().context("find this binary")?;
+        Self::with_binary(std::env::current_exe().context("find this binary")?, logs)
+    }
+
+    /// No processes yet, of another program that has this one's verbs.
+    ///
+    /// # Errors
+    /// When the folder of the logs cannot be made.
+    pub fn with_binary(binary: PathBuf, logs: &Path) -> anyhow::Result<Self> {
         std::fs::create_dir_all(logs).with_context(|| format!("create {}", logs.display()))?;
-        Ok(Self { binary, logs: logs.to_owned(), children: BTreeMap::new() })
+        Ok(Self {
+            binary,
+            logs: logs.to_owned(),
+            children: BTreeMap::new(),
+        })
     }
 
     /// Starts a child; its log is appended to `<name>.log`.
@@ -48,7 +59,10 @@ impl Fleet {
     /// # Errors
     /// When the log cannot be opened or the process not started, or one of that name runs.
     pub fn start(&mut self, name: &str, arguments: &[String]) -> anyhow::Result<()> {
-        anyhow::ensure!(!self.children.contains_key(name), "{name} is running already");
+        anyhow::ensure!(
+            !self.children.contains_key(name),
+            "{name} is running already"
+        );
         let log = self.log_of(name);
         let open = || OpenOptions::new().create(true).append(true).open(&log);
         let mut process = Command::new(&self.binary)
@@ -60,7 +74,8 @@ impl Fleet {
             .spawn()
             .with_context(|| format!("start {name}"))?;
         let lifeline = process.stdin.take();
-        self.children.insert(name.to_owned(), Running { process, lifeline });
+        self.children
+            .insert(name.to_owned(), Running { process, lifeline });
         Ok(())
     }
 
@@ -80,8 +95,14 @@ impl Fleet {
     /// When no child of that name runs, or the system refuses.
     pub fn kill(&mut self, name: &str) -> anyhow::Result<()> {
         let mut child = self.take(name)?;
-        child.process.kill().with_context(|| format!("kill {name}"))?;
-        child.process.wait().with_context(|| format!("wait for {name}"))?;
+        child
+            .process
+            .kill()
+            .with_context(|| format!("kill {name}"))?;
+        child
+            .process
+            .wait()
+            .with_context(|| format!("wait for {name}"))?;
         Ok(())
     }
 
@@ -130,7 +151,9 @@ impl Fleet {
     }
 
     fn take(&mut self, name: &str) -> anyhow::Result<Running> {
-        self.children.remove(name).with_context(|| format!("{name} is not running"))
+        self.children
+            .remove(name)
+            .with_context(|| format!("{name} is not running"))
     }
 }
 

@@ -29,7 +29,10 @@ pub fn scan(path: &Path) -> std::io::Result<Scan> {
     loop {
         let count = file.read(&mut piece)?;
         if count == 0 {
-            return Ok(Scan { digest: Digest(hasher.finalize().into()), line_ends });
+            return Ok(Scan {
+                digest: Digest(hasher.finalize().into()),
+                line_ends,
+            });
         }
         let piece = &piece[..count];
         hasher.update(piece);
@@ -43,7 +46,13 @@ pub fn record_id(file: &Digest, line: u64) -> String {
     input.extend_from_slice(&file.0);
     input.extend_from_slice(&line.to_be_bytes());
     let text = hex::encode(&sha256(&input).0[..16]);
-    let parts = [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]];
+    let parts = [
+        &text[..8],
+        &text[8..12],
+        &text[12..16],
+        &text[16..20],
+        &text[20..],
+    ];
     parts.join("-")
 }
 
@@ -62,6 +71,9 @@ mod tests {
             .map(|(file, line)| record_id(file, line))
             .collect();
         assert_eq!(ids.len(), 4);
-        assert!(ids.iter().all(|id| id.len() == 36 && id.matches('-').count() == 4));
+        assert!(
+            ids.iter()
+                .all(|id| id.len() == 36 && id.matches('-').count() == 4)
+        );
     }
 }

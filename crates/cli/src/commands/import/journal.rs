@@ -138,7 +138,11 @@ mod tests {
         let digest = Digest([1; 32]);
         let mut journal = Journal::open(&file, digest).unwrap();
         journal.acknowledge(1000, 2000).unwrap();
-        assert_eq!(journal.acknowledged(), 0, "the first batch is still under way");
+        assert_eq!(
+            journal.acknowledged(),
+            0,
+            "the first batch is still under way"
+        );
         assert_eq!(Journal::open(&file, digest).unwrap().acknowledged(), 0);
         journal.acknowledge(0, 1000).unwrap();
         assert_eq!(Journal::open(&file, digest).unwrap().acknowledged(), 2000);

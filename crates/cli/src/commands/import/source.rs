@@ -168,7 +168,9 @@ struct Row {
 }
 
 fn csv_lines(reader: impl std::io::Read + Send + 'static) -> impl Iterator<Item = Line> {
-    let mut rows = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(reader);
+    let mut rows = csv::ReaderBuilder::new()
+        .trim(csv::Trim::All)
+        .from_reader(reader);
     let headings = rows.headers().cloned().unwrap_or_default();
     rows.into_records().map(move |row| match row {
         Ok(row) => {
@@ -201,21 +203,36 @@ fn to_record(row: Row) -> Result<RecordInput, FieldError> {
     let phone = some(row.phone);
     let address = some(row.address);
     let phone = match phone {
-        Some(number) => Some(PhoneInput { number, confirmed_at: needed("confirmed_at", row.confirmed_at)? }),
+        Some(number) => Some(PhoneInput {
+            number,
+            confirmed_at: needed("confirmed_at", row.confirmed_at)?,
+        }),
         None => None,
     };
     let ip = match address {
         Some(address) => Some(IpInput {
             address,
             port: number("port", some(row.port))?,
-            transport: word("transport", some(row.transport).unwrap_or_else(|| "tcp".to_owned()))?,
-            event: word("event", some(row.event).unwrap_or_else(|| "login".to_owned()))?,
+            transport: word(
+                "transport",
+                some(row.transport).unwrap_or_else(|| "tcp".to_owned()),
+            )?,
+            event: word(
+                "event",
+                some(row.event).unwrap_or_else(|| "login".to_owned()),
+            )?,
             seen_at: needed("seen_at", row.seen_at)?,
             accuracy_ms: number("accuracy_ms", some(row.accuracy_ms))?.unwrap_or_default(),
         }),
         None => None,
     };
-    Ok(RecordInput { id: some(row.id), account: row.account, residence: some(row.residence), phone, ip })
+    Ok(RecordInput {
+        id: some(row.id),
+        account: row.account,
+        residence: some(row.residence),
+        phone,
+        ip,
+    })
 }
 
 fn needed(field: &str, text: Option<String>) -> Result<String, FieldError> {
@@ -225,7 +242,8 @@ fn needed(field: &str, text: Option<String>) -> Result<String, FieldError> {
 
 fn number(field: &str, text: Option<String>) -> Result<Option<u32>, FieldError> {
     let parse = |text: String| {
-        text.parse().map_err(|_| FieldError::new(field, "malformed", "no whole number"))
+        text.parse()
+            .map_err(|_| FieldError::new(field, "malformed", "no whole number"))
     };
     text.map(parse).transpose()
 }
@@ -294,8 +312,10 @@ mod tests {
             "c.csv",
             "account,address,port,seen_at\na,192.0.2.1,http,2026-11-24T08:00:00Z\nb,192.0.2.1,1,\nc\n",
         );
-        let fields: Vec<_> =
-            lines.iter().map(|line| line.record.clone().unwrap_err().field).collect();
+        let fields: Vec<_> = lines
+            .iter()
+            .map(|line| line.record.clone().unwrap_err().field)
+            .collect();
         assert_eq!(fields, ["port", "seen_at", "line"]);
     }
 

@@ -140,15 +140,25 @@ fn journal_failed(error: &std::io::Error) -> Failure {
 
 impl Batch {
     fn of(after: u64, last: u64, lines: Vec<Line>, digest: &Digest) -> Self {
-        let mut batch = Self { after, last, pending: Vec::new(), answered: Answered::default() };
+        let mut batch = Self {
+            after,
+            last,
+            pending: Vec::new(),
+            answered: Answered::default(),
+        };
         for line in lines {
             match line.record {
                 Ok(mut record) => {
-                    record.id.get_or_insert_with(|| record_id(digest, line.number));
+                    record
+                        .id
+                        .get_or_insert_with(|| record_id(digest, line.number));
                     batch.pending.push((line.number, record));
                 }
                 Err(error) => {
-                    batch.answered.refused.push(RefusedLine { line: line.number, error });
+                    batch.answered.refused.push(RefusedLine {
+                        line: line.number,
+                        error,
+                    });
                 }
             }
         }
@@ -167,7 +177,11 @@ impl Batch {
                 tokio::time::sleep(pause).await;
                 pause = (2 * pause).min(PAUSE_CEILING);
             }
-            let records = self.pending.iter().map(|(_, record)| record.clone()).collect();
+            let records = self
+                .pending
+                .iter()
+                .map(|(_, record)| record.clone())
+                .collect();
             match sink.put(records).await {
                 Ok(results) => {
                     sent = true;
@@ -192,7 +206,11 @@ impl Batch {
         if results.len() != self.pending.len() {
             return Err(Failure::refused(
                 "the edge's answer does not fit the call",
-                format!("{} results for {} records", results.len(), self.pending.len()),
+                format!(
+                    "{} results for {} records",
+                    results.len(),
+                    self.pending.len()
+                ),
                 "check that the edge has this program's version",
             ));
         }
@@ -251,11 +269,21 @@ mod tests {
                     false => RecordStatus::Duplicate,
                 };
                 let error = bad.then(|| FieldError::new("account", "bad", "bad"));
-                RecordResult { id: Some(id), status, custody: None, error }
+                RecordResult {
+                    id: Some(id),
+                    status,
+                    custody: None,
+                    error,
+                }
             };
             let results = records.into_iter().map(result).collect();
             if self.lose_first_answer && call == 0 {
-                return Err(Failure::new(FailureKind::Unknown, "lost", "by the test", "-"));
+                return Err(Failure::new(
+                    FailureKind::Unknown,
+                    "lost",
+                    "by the test",
+                    "-",
+                ));
             }
             Ok(results)
         }
@@ -265,7 +293,11 @@ mod tests {
         let path = folder.path().join("records.ndjson");
         let mut text = String::new();
         for number in 0..records {
-            let account = if number == 5 { "bad".to_owned() } else { format!("a{number}") };
+            let account = if number == 5 {
+                "bad".to_owned()
+            } else {
+                format!("a{number}")
+            };
             text += &format!("{{\"account\":\"{account}\"}}\n");
         }
         std::fs::write(&path, text).unwrap();
@@ -283,12 +315,21 @@ mod tests {
     async fn an_interrupted_import_goes_on_and_stores_nothing_twice() {
         let folder = tempfile::tempdir().unwrap();
         let path = file(&folder, 5500);
-        let edge = Arc::new(FakeEdge { stop_after: Some(3), ..FakeEdge::default() });
+        let edge = Arc::new(FakeEdge {
+            stop_after: Some(3),
+            ..FakeEdge::default()
+        });
         assert!(import(&edge, &path).await.is_err());
         let stored = edge.stored.lock().unwrap().clone();
-        let edge = Arc::new(FakeEdge { stored: Mutex::new(stored), ..FakeEdge::default() });
+        let edge = Arc::new(FakeEdge {
+            stored: Mutex::new(stored),
+            ..FakeEdge::default()
+        });
         let summary = import(&edge, &path).await.unwrap();
-        assert!(edge.calls.load(Ordering::SeqCst) < 6, "acknowledged lines are not sent again");
+        assert!(
+            edge.calls.load(Ordering::SeqCst) < 6,
+            "acknowledged lines are not sent again"
+        );
         assert_eq!(summary.unknown, 0);
         assert_eq!(edge.stored.lock().unwrap().len(), 5499);
         let again = import(&edge, &path).await.unwrap();
@@ -299,9 +340,16 @@ mod tests {
     async fn a_lost_answer_is_asked_for_again_with_the_same_ids() {
         let folder = tempfile::tempdir().unwrap();
         let path = file(&folder, 900);
-        let edge = Arc::new(FakeEdge { lose_first_answer: true, ..FakeEdge::default() });
+        let edge = Arc::new(FakeEdge {
+            lose_first_answer: true,
+            ..FakeEdge::default()
+        });
         let summary = import(&edge, &path).await.unwrap();
-        let expected = Summary { duplicate: 899, refused: 1, ..Summary::default() };
+        let expected = Summary {
+            duplicate: 899,
+            refused: 1,
+            ..Summary::default()
+        };
         assert_eq!(summary, expected);
     }
 }
