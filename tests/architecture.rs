@@ -1,6 +1,9 @@
 //! The crate cut of docs/architecture.md, held against `cargo metadata`: arrows run only as listed,
 //! pure crates draw in nothing that has a clock, a socket or a file, and openraft stays in one crate.
-#![allow(clippy::unwrap_used, reason = "a test that cannot read its own workspace must fail")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot read its own workspace must fail"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -16,34 +19,73 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("threshold", &["types", "envelope"]),
     ("policy", &["types", "envelope"]),
     ("shard", &["types", "envelope", "tlog", "policy"]),
-    ("disclosure", &["types", "envelope", "tlog", "threshold", "policy"]),
+    (
+        "disclosure",
+        &["types", "envelope", "tlog", "threshold", "policy"],
+    ),
     ("storage", &["types"]),
     ("transport", &["types"]),
     ("api", &["types", "envelope"]),
-    ("consensus", &["types", "envelope", "shard", "storage", "transport"]),
-    ("client", &["types", "envelope", "tlog", "threshold", "transport", "api"]),
+    (
+        "consensus",
+        &["types", "envelope", "shard", "storage", "transport"],
+    ),
+    (
+        "client",
+        &["types", "envelope", "tlog", "threshold", "transport", "api"],
+    ),
     (
         "node",
         &[
-            "types", "envelope", "tlog", "threshold", "policy", "shard", "disclosure", "storage",
-            "transport", "api", "consensus", "client",
+            "types",
+            "envelope",
+            "tlog",
+            "threshold",
+            "policy",
+            "shard",
+            "disclosure",
+            "storage",
+            "transport",
+            "api",
+            "consensus",
+            "client",
         ],
     ),
     (
         "cli",
         &[
-            "types", "envelope", "tlog", "threshold", "policy", "shard", "disclosure", "storage",
-            "transport", "api", "consensus", "client", "node",
+            "types",
+            "envelope",
+            "tlog",
+            "threshold",
+            "policy",
+            "shard",
+            "disclosure",
+            "storage",
+            "transport",
+            "api",
+            "consensus",
+            "client",
+            "node",
         ],
     ),
 ];
 
 /// Crates without tokio, sockets, files, clocks or OS randomness.
-const PURE: &[&str] =
-    &["types", "envelope", "tlog", "threshold", "policy", "shard", "disclosure"];
+const PURE: &[&str] = &[
+    "types",
+    "envelope",
+    "tlog",
+    "threshold",
+    "policy",
+    "shard",
+    "disclosure",
+];
 
 /// What a pure crate's own manifest may never name.
-const IMPURE: &[&str] = &["tokio", "hyper", "axum", "rustls", "redb", "rand", "libc", "openraft"];
+const IMPURE: &[&str] = &[
+    "tokio", "hyper", "axum", "rustls", "redb", "rand", "libc", "openraft",
+];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
@@ -52,11 +94,21 @@ fn root() -> &'static Path {
 /// The normal (not dev) dependencies of each of our crates, by short name.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--no-deps",
+            "--offline",
+        ])
         .current_dir(root())
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let metadata: Value = serde_json::from_slice(&output.stdout).unwrap();
     let packages = metadata["packages"].as_array().unwrap();
     packages
@@ -66,7 +118,10 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
             let names = normal
                 .filter(|dependency| dependency["kind"].is_null())
                 .map(|dependency| dependency["name"].as_str().unwrap().to_owned());
-            (package["name"].as_str().unwrap().replace("bailiwick-", ""), names.collect())
+            (
+                package["name"].as_str().unwrap().replace("bailiwick-", ""),
+                names.collect(),
+            )
         })
         .collect()
 }
@@ -75,11 +130,19 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
 fn arrows_run_only_as_listed() {
     let dependencies = dependencies();
     let listed: BTreeSet<&str> = ARROWS.iter().map(|(name, _)| *name).collect();
-    for name in dependencies.keys().filter(|name| !["tests", "benches"].contains(&name.as_str())) {
-        assert!(listed.contains(name.as_str()), "crate {name} is not in the architecture");
+    for name in dependencies
+        .keys()
+        .filter(|name| !["tests", "benches"].contains(&name.as_str()))
+    {
+        assert!(
+            listed.contains(name.as_str()),
+            "crate {name} is not in the architecture"
+        );
     }
     for (name, allowed) in ARROWS {
-        let ours = dependencies[*name].iter().filter_map(|d| d.strip_prefix("bailiwick-"));
+        let ours = dependencies[*name]
+            .iter()
+            .filter_map(|d| d.strip_prefix("bailiwick-"));
         for used in ours {
             assert!(allowed.contains(&used), "{name} must not use {used}");
         }
@@ -91,14 +154,24 @@ fn pure_crates_are_pure() {
     let dependencies = dependencies();
     for name in PURE {
         for impure in IMPURE {
-            assert!(!dependencies[*name].contains(*impure), "{name} must not use {impure}");
+            assert!(
+                !dependencies[*name].contains(*impure),
+                "{name} must not use {impure}"
+            );
         }
     }
     for name in PURE {
         for file in sources(&root().join("crates").join(name).join("src")) {
             let text = std::fs::read_to_string(&file).unwrap();
             let code = text.split("#[cfg(test)]").next().unwrap();
-            for word in ["SystemTime", "Instant::now", "HashMap", "HashSet", "std::fs", "std::net::Tcp"] {
+            for word in [
+                "SystemTime",
+                "Instant::now",
+                "HashMap",
+                "HashSet",
+                "std::fs",
+                "std::net::Tcp",
+            ] {
                 assert!(!code.contains(word), "{} uses {word}", file.display());
             }
         }
@@ -108,7 +181,10 @@ fn pure_crates_are_pure() {
 #[test]
 fn openraft_stays_in_one_crate() {
     for (name, uses) in dependencies() {
-        assert!(name == "consensus" || !uses.contains("openraft"), "{name} must not use openraft");
+        assert!(
+            name == "consensus" || !uses.contains("openraft"),
+            "{name} must not use openraft"
+        );
     }
 }
 
@@ -116,24 +192,36 @@ fn openraft_stays_in_one_crate() {
 fn the_architecture_page_shows_the_same_arrows() {
     let page = std::fs::read_to_string(root().join("docs/architecture.md")).unwrap();
     for (name, allowed) in ARROWS {
-        let row = page.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+        let row = page
+            .lines()
+            .find(|line| line.starts_with(&format!("| `{name}` |")));
         let row = row.unwrap_or_else(|| panic!("docs/architecture.md has no row for {name}"));
         let shown = row.trim_end_matches('|').rsplit('|').next().unwrap();
-        let shown: BTreeSet<&str> =
-            shown.split(',').map(str::trim).filter(|word| !word.is_empty() && *word != "-").collect();
+        let shown: BTreeSet<&str> = shown
+            .split(',')
+            .map(str::trim)
+            .filter(|word| !word.is_empty() && *word != "-")
+            .collect();
         assert_eq!(shown, allowed.iter().copied().collect(), "row of {name}");
     }
 }
 
 #[test]
 fn every_file_opens_with_what_it_is() {
-    for file in sources(&root().join("crates")).into_iter().chain(sources(&root().join("tests"))) {
+    for file in sources(&root().join("crates"))
+        .into_iter()
+        .chain(sources(&root().join("tests")))
+    {
         // Compile-fail samples are read by the compiler's harness, not by people looking for rooms.
         if file.components().any(|part| part.as_os_str() == "ui") {
             continue;
         }
         let text = std::fs::read_to_string(&file).unwrap();
-        assert!(text.starts_with("//!"), "{} does not open with //!", file.display());
+        assert!(
+            text.starts_with("//!"),
+            "{} does not open with //!",
+            file.display()
+        );
     }
 }
 
