@@ -32,7 +32,9 @@ use crate::clock;
 
 /// Wait before the next attempt to reach a leader; doubled up to [`RETRY_CEILING`].
 const RETRY: Duration = Duration::from_millis(50);
-const RETRY_CEILING: Duration = Duration::from_millis(400);
+/// Wait before a leader that was named is asked; two that name each other are not spun between.
+const REDIRECT: Duration = Duration::from_millis(10);
+const RETRY_CEILING: Duration = Duration::from_millis(200);
 
 /// Why attending ended.
 #[derive(Debug, thiserror::Error)]
@@ -129,6 +131,11 @@ impl Attendant {
             }
             if self.follower.follower().size() > before {
                 retry = RETRY;
+            }
+            if self.hint.is_some() {
+                // A follower has said who leads: hardly any need to wait before asking there.
+                tokio::time::sleep(REDIRECT).await;
+                continue;
             }
             tokio::select! {
                 () = tokio::time::sleep(retry) => {}

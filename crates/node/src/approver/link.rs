@@ -61,6 +61,7 @@ impl Link {
     ) -> Result<String, LinkError> {
         let mut seeds: Vec<&String> = seeds.iter().collect();
         seeds.shuffle(&mut rand::rng());
+        let mut voter = None;
         for seed in seeds {
             let Ok(link) = Self::connect(seed, tls).await else {
                 continue;
@@ -70,12 +71,16 @@ impl Link {
             let Some(group) = directory.group(shard) else {
                 continue;
             };
-            let likely = group
-                .leader
-                .or_else(|| group.voters.choose(&mut rand::rng()).copied());
-            if let Some(node) = likely.and_then(|id| directory.node(id)) {
-                return Ok(node.address.clone());
+            let address = |id| directory.node(id).map(|node| node.address.clone());
+            // Only nodes that host the group know who leads it.
+            if let Some(leader) = group.leader.and_then(address) {
+                return Ok(leader);
             }
+            let any = group.voters.choose(&mut rand::rng()).copied();
+            voter = voter.or_else(|| any.and_then(address));
+        }
+        if let Some(voter) = voter {
+            return Ok(voter);
         }
         Err(LinkError::NoLeader(shard))
     }

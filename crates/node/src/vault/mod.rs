@@ -154,7 +154,11 @@ impl Vault {
         let mut ids: Vec<NodeId> = seeds.iter().map(|seed| seed.id).collect();
         ids.sort();
         let most = ids.len().min(DIRECTORY_VOTERS);
-        let voters = if most.is_multiple_of(2) { most - 1 } else { most };
+        let voters = if most.is_multiple_of(2) {
+            most - 1
+        } else {
+            most
+        };
         let learners = ids.split_off(voters);
         let spec = GroupSpec {
             id: GroupId::DIRECTORY,
