@@ -107,7 +107,7 @@ pub struct ServiceOptions {
 pub enum OperatorVerb {
     /// Initialise a blank cluster from a list of its nodes.
     Init {
-        /// The nodes (TOML: [[nodes]] id, name, region, address).
+        /// The nodes (TOML: a table array `nodes` of id, name, region, address).
         #[arg(long, value_name = "FILE")]
         nodes: PathBuf,
     },

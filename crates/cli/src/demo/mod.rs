@@ -1,8 +1,8 @@
 //! `bailiwick demo`: the main job, end to end, on real processes, as a timeline of steps of which each
 //! is asserted. Any deviation ends it with what was expected and what was seen.
 //!
-//! The cluster is `dev::stage`'s; here are its [`people`] and their records, the steps of the [`story`],
-//! and the [`timeline`] that is printed.
+//! The cluster is `dev::stage`'s; here are its `people` and their records, the steps of the `story`,
+//! and the `timeline` that is printed.
 
 pub mod liar;
 mod people;

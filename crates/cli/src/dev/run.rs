@@ -144,11 +144,11 @@ fn usage(layout: &Layout) -> String {
     let edge = layout.ports().edge();
     let (code, _, authority) = JURISDICTIONS[0];
     let now = bailiwick_client::now();
-    let (from, to) = (
-        now.minus(Duration::from_secs(86_400)),
-        now.plus(Duration::from_secs(3_600)),
-    );
-    let seen = bailiwick_types::Timestamp::from_seconds(now.seconds());
+    // In the past, as an order's window must be; the records of the example lie in it.
+    let ago = |seconds| {
+        bailiwick_types::Timestamp::from_seconds(now.minus(Duration::from_secs(seconds)).seconds())
+    };
+    let (from, seen, to) = (ago(86_400), ago(600), ago(300));
     format!(
         r#"
 A cluster for development is up in {root}. Ctrl-C ends it; its data stays.
