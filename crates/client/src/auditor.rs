@@ -58,15 +58,22 @@ pub async fn read_log(
     jurisdiction: Jurisdiction,
     from: u64,
 ) -> Result<VerifiedLog, AuditError> {
-    let trusted =
-        trust.jurisdiction(jurisdiction).ok_or(AuditError::NotTrusted(jurisdiction))?;
+    let trusted = trust
+        .jurisdiction(jurisdiction)
+        .ok_or(AuditError::NotTrusted(jurisdiction))?;
     let shard = ShardId::home(jurisdiction);
     let mut leaves: Vec<(u64, OpenedLeaf)> = Vec::new();
     let until = Instant::now() + PATIENCE;
     loop {
         let next = leaves.last().map_or(from, |(index, _)| index + 1);
-        let message = ReadLog { shard, from: next, limit: PAGE };
-        let page: LogPage = cluster.call(Some(shard), Operation::ReadLog, &message).await?;
+        let message = ReadLog {
+            shard,
+            from: next,
+            limit: PAGE,
+        };
+        let page: LogPage = cluster
+            .call(Some(shard), Operation::ReadLog, &message)
+            .await?;
         let note = page.checkpoint.as_deref();
         let checkpoint = match VerifiedCheckpoint::verify(note, trusted, crate::now(), AGE) {
             Err(error) if error.may_pass_later() && Instant::now() < until => {
@@ -77,7 +84,10 @@ pub async fn read_log(
         };
         for (expected, proven) in (next..).zip(page.leaves) {
             if proven.index != expected {
-                return Err(AuditError::Gap { expected, got: proven.index });
+                return Err(AuditError::Gap {
+                    expected,
+                    got: proven.index,
+                });
             }
             checkpoint.includes(&proven.leaf, proven.index, &proven.proof)?;
             leaves.push((proven.index, proven.leaf));
@@ -87,7 +97,10 @@ pub async fn read_log(
             return Ok(VerifiedLog { checkpoint, leaves });
         }
         if end == next {
-            return Err(AuditError::Gap { expected: next, got: checkpoint.size() });
+            return Err(AuditError::Gap {
+                expected: next,
+                got: checkpoint.size(),
+            });
         }
     }
 }

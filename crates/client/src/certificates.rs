@@ -67,8 +67,9 @@ pub async fn read_certificates(
     let message = ReadCertificates { shard };
     let until = Instant::now() + PATIENCE;
     loop {
-        let read: Certificates =
-            cluster.call(Some(shard), Operation::ReadCertificate, &message).await?;
+        let read: Certificates = cluster
+            .call(Some(shard), Operation::ReadCertificate, &message)
+            .await?;
         if read.valid.is_empty() {
             return Ok(Vec::new());
         }
@@ -76,7 +77,9 @@ pub async fn read_certificates(
         match VerifiedCheckpoint::verify(note, trusted, now, CERTIFICATE_CHECKPOINT_AGE) {
             Ok(checkpoint) => {
                 let found = read.valid.into_iter();
-                return found.map(|found| verify(found, trusted, &checkpoint)).collect();
+                return found
+                    .map(|found| verify(found, trusted, &checkpoint))
+                    .collect();
             }
             Err(error) if error.may_pass_later() && Instant::now() < until => {
                 tokio::time::sleep(LOOK).await;
@@ -92,10 +95,12 @@ fn verify(
     checkpoint: &VerifiedCheckpoint,
 ) -> Result<VerifiedCertificate, CertificatesError> {
     let jurisdiction = trust.jurisdiction;
-    let certificate = found
-        .certificate
-        .verify(&trust.roster)
-        .map_err(|source| CertificatesError::Certificate { jurisdiction, source })?;
+    let certificate = found.certificate.verify(&trust.roster).map_err(|source| {
+        CertificatesError::Certificate {
+            jurisdiction,
+            source,
+        }
+    })?;
     if certificate.body().jurisdiction != jurisdiction {
         return Err(CertificatesError::OtherLeaf);
     }
@@ -120,7 +125,10 @@ pub async fn live_certificate(
     let certificates = read_certificates(cluster, trust, jurisdiction, now).await?;
     let live = certificates.into_iter().rev().find_map(|certificate| {
         let period = certificate.period_at(now)?;
-        Some(LiveCertificate { certificate, period })
+        Some(LiveCertificate {
+            certificate,
+            period,
+        })
     });
     live.ok_or(CertificatesError::NoPeriod(jurisdiction))
 }

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use bailiwick_envelope::leaf::OpenedLeaf;
-use bailiwick_tlog::{NoteVerifier, SignedCheckpoint, leaf_hash, verify_cosignature, verify_inclusion};
+use bailiwick_tlog::{
+    NoteVerifier, SignedCheckpoint, leaf_hash, verify_cosignature, verify_inclusion,
+};
 use bailiwick_types::limits::STAMP_LEAD;
 use bailiwick_types::{Digest, Role, Timestamp};
 
@@ -83,19 +85,29 @@ impl VerifiedCheckpoint {
                 .filter_map(|member| {
                     let key = ed25519_dalek::VerifyingKey::from_bytes(&member.identity.0).ok()?;
                     let verifier = NoteVerifier::cosigner(member.name.as_str(), key).ok()?;
-                    verify_cosignature(&verifier, &signed).ok().map(Timestamp::from_seconds)
+                    verify_cosignature(&verifier, &signed)
+                        .ok()
+                        .map(Timestamp::from_seconds)
                 })
                 .filter(|time| now.since(*time) <= age && *time <= now.plus(STAMP_LEAD))
                 .collect();
             let majority = committee.members.len() / 2 + 1;
             let need = majority.max(usize::from(committee.needed)).max(2);
             if times.len() < need {
-                return Err(CheckpointError::TooFew { role, have: times.len(), need });
+                return Err(CheckpointError::TooFew {
+                    role,
+                    have: times.len(),
+                    need,
+                });
             }
             cosigned_at = times.into_iter().fold(cosigned_at, Timestamp::min);
         }
         let checkpoint = signed.checkpoint();
-        Ok(Self { size: checkpoint.size, root: checkpoint.root, cosigned_at })
+        Ok(Self {
+            size: checkpoint.size,
+            root: checkpoint.root,
+            cosigned_at,
+        })
     }
 
     /// Leaves of the log at this checkpoint.
@@ -124,7 +136,13 @@ impl VerifiedCheckpoint {
         proof: &[Digest],
     ) -> Result<(), CheckpointError> {
         let proof: Vec<[u8; 32]> = proof.iter().map(|digest| digest.0).collect();
-        verify_inclusion(&leaf_hash(&leaf.data()), index, self.size, &self.root, &proof)
-            .map_err(|_| CheckpointError::Inclusion(index))
+        verify_inclusion(
+            &leaf_hash(&leaf.data()),
+            index,
+            self.size,
+            &self.root,
+            &proof,
+        )
+        .map_err(|_| CheckpointError::Inclusion(index))
     }
 }

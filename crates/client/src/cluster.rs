@@ -91,7 +91,9 @@ enum Attempt {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("nothing panics while it holds what is known of the cluster")
+    mutex
+        .lock()
+        .expect("nothing panics while it holds what is known of the cluster")
 }
 
 impl Cluster {
@@ -99,7 +101,14 @@ impl Cluster {
     pub fn new(options: ClusterOptions) -> Self {
         let pool = Pool::new(options.tls.clone(), PoolOptions::default());
         let (description, leaders) = Default::default();
-        Self { inner: Arc::new(Inner { options, pool, description, leaders }) }
+        Self {
+            inner: Arc::new(Inner {
+                options,
+                pool,
+                description,
+                leaders,
+            }),
+        }
     }
 
     /// The caller's own TLS identity.
@@ -134,7 +143,10 @@ impl Cluster {
                 }
             }
             if Instant::now() + backoff >= until {
-                return Err(CallFailure::Deadline { outcome_unknown: false, last });
+                return Err(CallFailure::Deadline {
+                    outcome_unknown: false,
+                    last,
+                });
             }
             pause(&mut backoff).await;
         }
@@ -150,7 +162,8 @@ impl Cluster {
         operation: Operation,
         request: &Request,
     ) -> Result<Reply, CallFailure> {
-        self.call_waiting(shard, operation, request, Duration::ZERO).await
+        self.call_waiting(shard, operation, request, Duration::ZERO)
+            .await
     }
 
     /// As [`Cluster::call`], for a request that asks the callee to wait up to `wait`.
@@ -165,7 +178,9 @@ impl Cluster {
         wait: Duration,
     ) -> Result<Reply, CallFailure> {
         let malformed = CallFailure::Malformed(operation);
-        let payload: Bytes = codec::encode(request).map_err(|_| malformed.clone())?.into();
+        let payload: Bytes = codec::encode(request)
+            .map_err(|_| malformed.clone())?
+            .into();
         let until = Instant::now() + self.inner.options.deadline + wait;
         let mut backoff = BACKOFF;
         let mut outcome_unknown = false;
@@ -180,7 +195,10 @@ impl Cluster {
                 }
             };
             if Instant::now() + backoff >= until {
-                return Err(CallFailure::Deadline { outcome_unknown, last });
+                return Err(CallFailure::Deadline {
+                    outcome_unknown,
+                    last,
+                });
             }
             if last != "redirected" {
                 pause(&mut backoff).await;
@@ -206,16 +224,24 @@ impl Cluster {
             Some(request) => codec::encode(request).map_err(|_| malformed())?.into(),
             None => Bytes::new(),
         };
-        let reply = self.ask(address, operation, payload, ATTEMPT).await.map_err(|error| {
-            let last = format!("{address}: {error}");
-            match error {
-                AskError::Call(CallError::NotAuthorised) => CallFailure::NotAuthorised(operation),
-                AskError::Call(CallError::Refused { message, .. }) => {
-                    codec::decode(&message).map_or_else(|_| malformed(), CallFailure::Refused)
+        let reply = self
+            .ask(address, operation, payload, ATTEMPT)
+            .await
+            .map_err(|error| {
+                let last = format!("{address}: {error}");
+                match error {
+                    AskError::Call(CallError::NotAuthorised) => {
+                        CallFailure::NotAuthorised(operation)
+                    }
+                    AskError::Call(CallError::Refused { message, .. }) => {
+                        codec::decode(&message).map_or_else(|_| malformed(), CallFailure::Refused)
+                    }
+                    error => CallFailure::Deadline {
+                        outcome_unknown: error.unknown(),
+                        last,
+                    },
                 }
-                error => CallFailure::Deadline { outcome_unknown: error.unknown(), last },
-            }
-        })?;
+            })?;
         codec::decode(&reply).map_err(|_| malformed())
     }
 
@@ -228,12 +254,17 @@ impl Cluster {
         until: Instant,
     ) -> Result<Bytes, Attempt> {
         let address = self.leader(shard).await.map_err(|failure| match failure {
-            CallFailure::Deadline { last, .. } => Attempt::Again { unknown: false, why: last },
+            CallFailure::Deadline { last, .. } => Attempt::Again {
+                unknown: false,
+                why: last,
+            },
             other => Attempt::Failed(other),
         })?;
         let left = until.saturating_duration_since(Instant::now());
         let deadline = left.min(ATTEMPT + wait).max(Duration::from_millis(1));
-        let asked = self.ask(&address, operation, payload.clone(), deadline).await;
+        let asked = self
+            .ask(&address, operation, payload.clone(), deadline)
+            .await;
         asked.map_err(|error| self.judge(shard, operation, &address, error))
     }
 
@@ -265,13 +296,18 @@ impl Cluster {
             }
         };
         match refusal {
-            Refusal::NotLeader { leader: Some((_, next)) } if next != address => {
+            Refusal::NotLeader {
+                leader: Some((_, next)),
+            } if next != address => {
                 lock(&self.inner.leaders).insert(shard, next);
                 Attempt::Redirected
             }
             Refusal::NotLeader { .. } | Refusal::NoSuchShard(_) => {
                 self.forget(shard);
-                Attempt::Again { unknown: false, why: format!("{address}: {refusal}") }
+                Attempt::Again {
+                    unknown: false,
+                    why: format!("{address}: {refusal}"),
+                }
             }
             refusal if refusal.is_transient() => Attempt::Again {
                 unknown: refusal == Refusal::Unknown,
@@ -311,7 +347,9 @@ impl Cluster {
             };
         };
         let chosen = group.voters.choose(&mut rand::rng());
-        let node = chosen.and_then(|id| description.node(*id)).ok_or_else(missing)?;
+        let node = chosen
+            .and_then(|id| description.node(*id))
+            .ok_or_else(missing)?;
         Ok(node.address.clone())
     }
 
@@ -323,9 +361,16 @@ impl Cluster {
         deadline: Duration,
     ) -> Result<Bytes, AskError> {
         let expect = ExpectedPeer::vault();
-        let connected = self.inner.pool.connection(address, &expect, Purpose::Interactive).await;
+        let connected = self
+            .inner
+            .pool
+            .connection(address, &expect, Purpose::Interactive)
+            .await;
         let connection = connected.map_err(|error| AskError::Connect(error.to_string()))?;
-        connection.call(operation, payload, deadline).await.map_err(AskError::Call)
+        connection
+            .call(operation, payload, deadline)
+            .await
+            .map_err(AskError::Call)
     }
 }
 

@@ -85,7 +85,12 @@ impl Clone for EdgeClient {
 impl EdgeClient {
     /// A client of the edge at `host:port`; nothing is dialled yet. `deadline` is for each call.
     pub fn new(address: String, tls: Arc<TlsIdentity>, deadline: Duration) -> Self {
-        Self { address, tls, deadline, sender: Mutex::new(None) }
+        Self {
+            address,
+            tls,
+            deadline,
+            sender: Mutex::new(None),
+        }
     }
 
     /// Hands in 1 to 1,000 records; one result each, in order. Records with ids of their own may be
@@ -128,14 +133,13 @@ impl EdgeClient {
             return serde_json::from_slice(&body).map_err(|_| malformed());
         }
         let ErrorBody { error } = serde_json::from_slice(&body).map_err(|_| malformed())?;
-        Err(EdgeFailure::Refused { status: status.as_u16(), error })
+        Err(EdgeFailure::Refused {
+            status: status.as_u16(),
+            error,
+        })
     }
 
-    async fn exchange(
-        &self,
-        path: &str,
-        body: Bytes,
-    ) -> Result<(StatusCode, Bytes), EdgeFailure> {
+    async fn exchange(&self, path: &str, body: Bytes) -> Result<(StatusCode, Bytes), EdgeFailure> {
         // Held until the answer is read: HTTP/1.1 has one call at a time on a connection. A call
         // that is given up leaves nothing behind, so that the next one never reads its answer.
         let mut kept = self.sender.lock().await;
@@ -146,10 +150,13 @@ impl EdgeClient {
             .body(Full::new(body))
             .map_err(|error| self.unreachable(&error))?;
         let unknown = |error: &dyn std::fmt::Display| EdgeFailure::Unknown(error.to_string());
-        let response = sender.send_request(request).await.map_err(|error| match error {
-            error if error.is_canceled() => self.unreachable(&error),
-            error => unknown(&error),
-        })?;
+        let response = sender
+            .send_request(request)
+            .await
+            .map_err(|error| match error {
+                error if error.is_canceled() => self.unreachable(&error),
+                error => unknown(&error),
+            })?;
         let answer = read(response).await?;
         *kept = Some(sender);
         Ok(answer)
@@ -176,14 +183,18 @@ impl EdgeClient {
         let mut config = (*self.tls.client_config_http_for(&ExpectedPeer::edge())).clone();
         // One call at a time: HTTP/2 would buy nothing but its flow control.
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let host = self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host);
+        let host = self
+            .address
+            .rsplit_once(':')
+            .map_or(self.address.as_str(), |(host, _)| host);
         let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
             .map_err(|error| self.unreachable(&error))?;
-        let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
-        let (sender, connection) =
-            handshake(TokioIo::new(stream.map_err(failed)?)).await.map_err(|error| {
-                self.unreachable(&error)
-            })?;
+        let stream = TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await;
+        let (sender, connection) = handshake(TokioIo::new(stream.map_err(failed)?))
+            .await
+            .map_err(|error| self.unreachable(&error))?;
         tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "the connection to the edge ended");
@@ -193,13 +204,18 @@ impl EdgeClient {
     }
 
     fn unreachable(&self, reason: &dyn std::fmt::Display) -> EdgeFailure {
-        EdgeFailure::Unreachable { address: self.address.clone(), reason: reason.to_string() }
+        EdgeFailure::Unreachable {
+            address: self.address.clone(),
+            reason: reason.to_string(),
+        }
     }
 }
 
 async fn read(response: Response<Incoming>) -> Result<(StatusCode, Bytes), EdgeFailure> {
     let status = response.status();
-    let body = Limited::new(response.into_body(), REPLY_BYTES).collect().await;
+    let body = Limited::new(response.into_body(), REPLY_BYTES)
+        .collect()
+        .await;
     let body = body.map_err(|error| EdgeFailure::Unknown(error.to_string()))?;
     Ok((status, body.to_bytes()))
 }

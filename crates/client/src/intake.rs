@@ -30,7 +30,12 @@ pub fn scope_line(
     categories.sort();
     categories.dedup();
     let last = Timestamp(to.0.saturating_sub(1)).minute();
-    ScopeLine { subject, categories, from: from.minute(), to: Minute(last.0.saturating_add(1)) }
+    ScopeLine {
+        subject,
+        categories,
+        from: from.minute(),
+        to: Minute(last.0.saturating_add(1)),
+    }
 }
 
 /// `H("document", documents)`: what a request says of its sealed documents.
@@ -62,8 +67,14 @@ impl Intake {
         documents: Bytes,
     ) -> Result<RequestView, CallFailure> {
         let shard = ShardId::home(request.jurisdiction);
-        let message = SubmitRequest { shard, request, documents };
-        self.cluster.call(Some(shard), Operation::SubmitRequest, &message).await
+        let message = SubmitRequest {
+            shard,
+            request,
+            documents,
+        };
+        self.cluster
+            .call(Some(shard), Operation::SubmitRequest, &message)
+            .await
     }
 
     /// Recalls or withdraws a request: nothing more is released for it.
@@ -78,8 +89,15 @@ impl Intake {
     ) -> Result<RequestView, CallFailure> {
         let shard = ShardId::home(jurisdiction);
         let key = CommandKey(rand::random());
-        let message = RecallRequest { key, shard, request, reason: reason.to_owned() };
-        self.cluster.call(Some(shard), Operation::RecallRequest, &message).await
+        let message = RecallRequest {
+            key,
+            shard,
+            request,
+            reason: reason.to_owned(),
+        };
+        self.cluster
+            .call(Some(shard), Operation::RecallRequest, &message)
+            .await
     }
 
     /// What is known of a subject's records, without opening any.
@@ -95,8 +113,16 @@ impl Intake {
         limit: u32,
     ) -> Result<LabelList, CallFailure> {
         let shard = ShardId::home(jurisdiction);
-        let message = ListLabels { shard, subject, from, to, limit };
-        self.cluster.call(Some(shard), Operation::ListLabels, &message).await
+        let message = ListLabels {
+            shard,
+            subject,
+            from,
+            to,
+            limit,
+        };
+        self.cluster
+            .call(Some(shard), Operation::ListLabels, &message)
+            .await
     }
 }
 
@@ -110,8 +136,15 @@ pub async fn read_request(
     request: RequestId,
 ) -> Result<RequestView, CallFailure> {
     let shard = ShardId::home(jurisdiction);
-    let message = ReadRequest { shard, request, unless: None, wait_ms: 0 };
-    cluster.call(Some(shard), Operation::ReadRequest, &message).await
+    let message = ReadRequest {
+        shard,
+        request,
+        unless: None,
+        wait_ms: 0,
+    };
+    cluster
+        .call(Some(shard), Operation::ReadRequest, &message)
+        .await
 }
 
 /// Waits until a request has left `state`, or for at most 20 s.
@@ -126,8 +159,15 @@ pub async fn watch_request(
 ) -> Result<RequestView, CallFailure> {
     let shard = ShardId::home(jurisdiction);
     let wait_ms = WAIT.as_millis() as u32;
-    let message = ReadRequest { shard, request, unless: Some(state), wait_ms };
-    cluster.call_waiting(Some(shard), Operation::ReadRequest, &message, WAIT).await
+    let message = ReadRequest {
+        shard,
+        request,
+        unless: Some(state),
+        wait_ms,
+    };
+    cluster
+        .call_waiting(Some(shard), Operation::ReadRequest, &message, WAIT)
+        .await
 }
 
 /// Lists requests.
@@ -142,6 +182,13 @@ pub async fn list_requests(
     open_only: bool,
 ) -> Result<RequestList, CallFailure> {
     let shard = ShardId::home(jurisdiction);
-    let message = ListRequests { shard, after, limit, open_only };
-    cluster.call(Some(shard), Operation::ListRequests, &message).await
+    let message = ListRequests {
+        shard,
+        after,
+        limit,
+        open_only,
+    };
+    cluster
+        .call(Some(shard), Operation::ListRequests, &message)
+        .await
 }

@@ -91,7 +91,11 @@ pub struct NormalisedRecord {
 
 impl fmt::Debug for NormalisedRecord {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "NormalisedRecord({:?}, {}, redacted)", self.id, self.custody)
+        write!(
+            formatter,
+            "NormalisedRecord({:?}, {}, redacted)",
+            self.id, self.custody
+        )
     }
 }
 
@@ -102,7 +106,11 @@ impl NormalisedRecord {
     /// The key must be the one of [`NormalisedRecord::custody`].
     pub fn pseudonymised(self, key: &PseudonymKey) -> RecordToSeal {
         let subject = pseudonym(key, &self.account);
-        RecordToSeal { record: self.id, subject, plaintext: self.plaintext }
+        RecordToSeal {
+            record: self.id,
+            subject,
+            plaintext: self.plaintext,
+        }
     }
 }
 
@@ -116,7 +124,13 @@ pub fn normalise(
     now: Timestamp,
     rng: &mut impl CryptoRng,
 ) -> Result<NormalisedRecord, FieldError> {
-    let RecordInput { id, account, residence, phone, ip } = input;
+    let RecordInput {
+        id,
+        account,
+        residence,
+        phone,
+        ip,
+    } = input;
     let account = Zeroizing::new(account);
     check_account(&account)?;
     let id = match id {
@@ -131,14 +145,28 @@ pub fn normalise(
         (Some(phone), None) => of_phone(phone, now)?,
         (None, Some(ip)) => (of_ip(&ip, rules.ranges, now)?, None),
         (Some(_), Some(_)) => {
-            return Err(fault("record", "two_identifiers", "give either phone or ip, not both"));
+            return Err(fault(
+                "record",
+                "two_identifiers",
+                "give either phone or ip, not both",
+            ));
         }
         (None, None) => {
-            return Err(fault("record", "no_identifier", "exactly one of phone and ip is needed"));
+            return Err(fault(
+                "record",
+                "no_identifier",
+                "exactly one of phone and ip is needed",
+            ));
         }
     };
     let (custody, basis) = custody(residence.as_deref(), region, rules)?;
-    Ok(NormalisedRecord { id, account, custody, basis, plaintext })
+    Ok(NormalisedRecord {
+        id,
+        account,
+        custody,
+        basis,
+        plaintext,
+    })
 }
 
 pub(crate) fn fault(field: &str, code: &str, message: &str) -> FieldError {
@@ -152,7 +180,13 @@ fn of_phone(
     let number = Zeroizing::new(input.number);
     let E164 { digits, region } = parse_phone("phone.number", &number)?;
     let confirmed_at = instant::past("phone.confirmed_at", &input.confirmed_at, now)?;
-    Ok((Plaintext::Phone(PhoneRecord { digits, confirmed_at }), region))
+    Ok((
+        Plaintext::Phone(PhoneRecord {
+            digits,
+            confirmed_at,
+        }),
+        region,
+    ))
 }
 
 fn of_ip(input: &IpInput, ranges: RangePolicy, now: Timestamp) -> Result<Plaintext, FieldError> {
@@ -171,13 +205,25 @@ fn of_ip(input: &IpInput, ranges: RangePolicy, now: Timestamp) -> Result<Plainte
 
 fn check_account(account: &str) -> Result<(), FieldError> {
     if account.is_empty() {
-        return Err(fault("account", "empty", "an account id has 1 to 128 bytes"));
+        return Err(fault(
+            "account",
+            "empty",
+            "an account id has 1 to 128 bytes",
+        ));
     }
     if account.len() > ACCOUNT_BYTES {
-        return Err(fault("account", "too_long", "an account id has 1 to 128 bytes"));
+        return Err(fault(
+            "account",
+            "too_long",
+            "an account id has 1 to 128 bytes",
+        ));
     }
     if account.chars().any(char::is_control) {
-        return Err(fault("account", "control_character", "no control characters are taken"));
+        return Err(fault(
+            "account",
+            "control_character",
+            "no control characters are taken",
+        ));
     }
     Ok(())
 }
@@ -187,7 +233,13 @@ fn check_account(account: &str) -> Result<(), FieldError> {
 /// # Errors
 /// [`FieldError`] of field `id`.
 pub fn parse_record_id(text: &str) -> Result<RecordId, FieldError> {
-    let form = || fault("id", "form", "expected a UUID such as 0e3f5a1c-9d2b-4c6e-8f70-123456789abc");
+    let form = || {
+        fault(
+            "id",
+            "form",
+            "expected a UUID such as 0e3f5a1c-9d2b-4c6e-8f70-123456789abc",
+        )
+    };
     let bytes = text.as_bytes();
     if bytes.len() != 36 {
         return Err(form());
@@ -216,7 +268,13 @@ pub fn parse_record_id(text: &str) -> Result<RecordId, FieldError> {
 /// The textual form of a record id, as [`parse_record_id`] takes it.
 pub fn format_record_id(id: &RecordId) -> String {
     let hex = hex::encode(id.0);
-    let parts = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
+    let parts = [
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..],
+    ];
     parts.join("-")
 }
 
@@ -227,7 +285,11 @@ fn custody(
     rules: &Rules,
 ) -> Result<(Jurisdiction, CustodyBasis), FieldError> {
     let (found, field, basis) = match residence {
-        Some(text) => (Some(parse_residence(text)?), "residence", CustodyBasis::Residence),
+        Some(text) => (
+            Some(parse_residence(text)?),
+            "residence",
+            CustodyBasis::Residence,
+        ),
         None => (region, "phone.number", CustodyBasis::PhoneRegion),
     };
     match found {

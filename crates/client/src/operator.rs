@@ -34,8 +34,10 @@ impl Operator {
     pub async fn initialise(&self, nodes: Vec<NodeDescription>) -> Result<ClusterId, CallFailure> {
         let cluster = ClusterId(rand::random());
         let message = Initialise { cluster, nodes };
-        let _: Accepted =
-            self.cluster.call(None, Operation::AdministerCluster, &message).await?;
+        let _: Accepted = self
+            .cluster
+            .call(None, Operation::AdministerCluster, &message)
+            .await?;
         Ok(cluster)
     }
 
@@ -58,8 +60,10 @@ impl Operator {
             partitions: 1,
             policy,
         };
-        let _: Accepted =
-            self.cluster.call(None, Operation::CreateJurisdiction, &message).await?;
+        let _: Accepted = self
+            .cluster
+            .call(None, Operation::CreateJurisdiction, &message)
+            .await?;
         Ok(())
     }
 
@@ -73,8 +77,15 @@ impl Operator {
         who: Enrolment,
     ) -> Result<(), CallFailure> {
         let shard = ShardId::home(jurisdiction);
-        let message = Enrol { key: fresh_key(), shard, who };
-        let _: Accepted = self.cluster.call(Some(shard), Operation::Enrol, &message).await?;
+        let message = Enrol {
+            key: fresh_key(),
+            shard,
+            who,
+        };
+        let _: Accepted = self
+            .cluster
+            .call(Some(shard), Operation::Enrol, &message)
+            .await?;
         Ok(())
     }
 
@@ -89,8 +100,16 @@ impl Operator {
         name: Name,
     ) -> Result<(), CallFailure> {
         let shard = ShardId::home(jurisdiction);
-        let message = Revoke { key: fresh_key(), shard, kind, name };
-        let _: Accepted = self.cluster.call(Some(shard), Operation::Revoke, &message).await?;
+        let message = Revoke {
+            key: fresh_key(),
+            shard,
+            kind,
+            name,
+        };
+        let _: Accepted = self
+            .cluster
+            .call(Some(shard), Operation::Revoke, &message)
+            .await?;
         Ok(())
     }
 
@@ -105,9 +124,16 @@ impl Operator {
         version: u32,
     ) -> Result<(), CallFailure> {
         let shard = ShardId::home(jurisdiction);
-        let message = ChangePolicy { key: fresh_key(), shard, digest, version };
-        let _: Accepted =
-            self.cluster.call(Some(shard), Operation::ChangePolicy, &message).await?;
+        let message = ChangePolicy {
+            key: fresh_key(),
+            shard,
+            digest,
+            version,
+        };
+        let _: Accepted = self
+            .cluster
+            .call(Some(shard), Operation::ChangePolicy, &message)
+            .await?;
         Ok(())
     }
 
@@ -117,8 +143,10 @@ impl Operator {
     /// [`CallFailure`].
     pub async fn call_for_keys(&self, call: CallForKeys) -> Result<Digest, CallFailure> {
         let shard = Some(call.shard);
-        let reply: CallForKeysReply =
-            self.cluster.call(shard, Operation::CallForKeys, &call).await?;
+        let reply: CallForKeysReply = self
+            .cluster
+            .call(shard, Operation::CallForKeys, &call)
+            .await?;
         Ok(reply.draft)
     }
 
@@ -132,7 +160,9 @@ impl Operator {
     ) -> Result<Certificates, CallFailure> {
         let shard = ShardId::home(jurisdiction);
         let message = ReadCertificates { shard };
-        self.cluster.call(Some(shard), Operation::ReadCertificate, &message).await
+        self.cluster
+            .call(Some(shard), Operation::ReadCertificate, &message)
+            .await
     }
 
     /// Freezes or unfreezes all releases and writes of a jurisdiction.
@@ -146,8 +176,16 @@ impl Operator {
         reason: &str,
     ) -> Result<(), CallFailure> {
         let shard = ShardId::home(jurisdiction);
-        let message = Freeze { key: fresh_key(), shard, frozen, reason: reason.to_owned() };
-        let _: Accepted = self.cluster.call(Some(shard), Operation::Freeze, &message).await?;
+        let message = Freeze {
+            key: fresh_key(),
+            shard,
+            frozen,
+            reason: reason.to_owned(),
+        };
+        let _: Accepted = self
+            .cluster
+            .call(Some(shard), Operation::Freeze, &message)
+            .await?;
         Ok(())
     }
 
@@ -161,7 +199,8 @@ impl Operator {
         let description = self.cluster.describe().await?;
         let asked = description.nodes.into_iter().map(|node| async move {
             let asked =
-                self.cluster.call_node::<(), NodeStatus>(&node.address, Operation::Status, None);
+                self.cluster
+                    .call_node::<(), NodeStatus>(&node.address, Operation::Status, None);
             let answered = asked.await;
             (node, answered)
         });

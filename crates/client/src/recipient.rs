@@ -79,7 +79,11 @@ pub struct Recipient {
 impl Recipient {
     /// A recipient.
     pub fn new(cluster: Cluster, trust: TrustFile, key: DecapsulationKey) -> Self {
-        Self { cluster, trust, key }
+        Self {
+            cluster,
+            trust,
+            key,
+        }
     }
 
     /// Opens a request's records as soon as enough members have released, waiting up to `patience`.
@@ -108,7 +112,8 @@ impl Recipient {
         let mut collected = Collected::default();
         loop {
             let view = read_request(&self.cluster, jurisdiction, request).await?;
-            self.collect(jurisdiction, request, &by_period, &mut collected).await?;
+            self.collect(jurisdiction, request, &by_period, &mut collected)
+                .await?;
             let enough = collected.enough(&view, &certificates, everybody);
             if enough {
                 if records.is_none() {
@@ -116,12 +121,15 @@ impl Recipient {
                 }
                 let selected = records.as_deref().unwrap_or_default();
                 let partials = &collected.partials;
-                let opened =
-                    open_records(&by_period, request, &view.selection, selected, partials);
+                let opened = open_records(&by_period, request, &view.selection, selected, partials);
                 match opened {
                     Ok(opening) if opening.unopened.is_empty() => {
                         let members = collected.members();
-                        return Ok(Disclosure { view, opening, members });
+                        return Ok(Disclosure {
+                            view,
+                            opening,
+                            members,
+                        });
                     }
                     // More members may still answer; after all have, this is the answer.
                     Err(error) if Instant::now() >= until => return Err(error.into()),
@@ -143,7 +151,12 @@ impl Recipient {
     ) -> Result<(), DiscloseError> {
         let shard = ShardId::home(jurisdiction);
         let wait_ms = WAIT.as_millis() as u32;
-        let message = ReadPartials { shard, request, known: collected.known, wait_ms };
+        let message = ReadPartials {
+            shard,
+            request,
+            known: collected.known,
+            wait_ms,
+        };
         let read: Partials = self
             .cluster
             .call_waiting(Some(shard), Operation::ReadPartials, &message, WAIT)
@@ -167,11 +180,16 @@ impl Recipient {
         collected: &mut Collected,
     ) {
         let place = sealed.place;
-        let seen = collected.partials.iter().any(|partial| *partial.place() == place);
+        let seen = collected
+            .partials
+            .iter()
+            .any(|partial| *partial.place() == place);
         let member = by_period
             .get(&place.kid)
             .and_then(|certificate| certificate.body().committee(place.role).member(place.slot));
-        let Some(member) = member.filter(|_| !seen) else { return };
+        let Some(member) = member.filter(|_| !seen) else {
+            return;
+        };
         match open_partial(&self.key, &sealed, &member.identity) {
             Ok(partial) => collected.partials.push(partial),
             Err(error) => {
@@ -189,9 +207,16 @@ impl Recipient {
         let mut records: Vec<SelectedRecord> = Vec::new();
         while (records.len() as u32) < view.selection.count {
             let from = records.len() as u32;
-            let message = ReadCiphertext { shard, request: view.id, from, limit: PAGE_RECORDS };
-            let page: Ciphertexts =
-                self.cluster.call(Some(shard), Operation::ReadCiphertext, &message).await?;
+            let message = ReadCiphertext {
+                shard,
+                request: view.id,
+                from,
+                limit: PAGE_RECORDS,
+            };
+            let page: Ciphertexts = self
+                .cluster
+                .call(Some(shard), Operation::ReadCiphertext, &message)
+                .await?;
             if page.records.is_empty() {
                 return Err(DiscloseError::OtherRequest(view.id));
             }
@@ -218,9 +243,15 @@ impl Recipient {
     pub async fn acknowledge(&self, disclosure: &Disclosure) -> Result<(), CallFailure> {
         let shard = ShardId::home(disclosure.view.request.jurisdiction);
         let (request, count) = (disclosure.view.id, disclosure.opening.records.len() as u32);
-        let message = AcknowledgeDelivery { shard, request, count };
-        let _: Accepted =
-            self.cluster.call(Some(shard), Operation::AcknowledgeDelivery, &message).await?;
+        let message = AcknowledgeDelivery {
+            shard,
+            request,
+            count,
+        };
+        let _: Accepted = self
+            .cluster
+            .call(Some(shard), Operation::AcknowledgeDelivery, &message)
+            .await?;
         Ok(())
     }
 }
@@ -246,8 +277,11 @@ struct Collected {
 
 impl Collected {
     fn members(&self) -> Vec<(Role, Slot)> {
-        let mut members: Vec<_> =
-            self.partials.iter().map(|partial| (partial.place().role, partial.place().slot)).collect();
+        let mut members: Vec<_> = self
+            .partials
+            .iter()
+            .map(|partial| (partial.place().role, partial.place().slot))
+            .collect();
         members.sort();
         members.dedup();
         members
@@ -266,7 +300,9 @@ impl Collected {
         everybody: bool,
     ) -> bool {
         let involved = certificates.iter().filter(|certificate| {
-            view.rosters.iter().any(|roster| roster.certificate == certificate.id())
+            view.rosters
+                .iter()
+                .any(|roster| roster.certificate == certificate.id())
         });
         let mut any = false;
         for certificate in involved {
@@ -278,7 +314,10 @@ impl Collected {
                 }
             }
         }
-        let all = view.releases.iter().all(|(role, slot, _)| self.members().contains(&(*role, *slot)));
+        let all = view
+            .releases
+            .iter()
+            .all(|(role, slot, _)| self.members().contains(&(*role, *slot)));
         any && (!everybody || all)
     }
 

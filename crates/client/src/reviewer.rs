@@ -33,7 +33,12 @@ pub struct Reviewer {
 impl Reviewer {
     /// A reviewer with the key on this device.
     pub fn new(cluster: Cluster, role: Role, slot: Slot, key: SigningKey) -> Self {
-        Self { cluster, role, slot, key }
+        Self {
+            cluster,
+            role,
+            slot,
+            key,
+        }
     }
 
     /// Signs a decision about exactly what was shown.
@@ -80,7 +85,10 @@ impl Reviewer {
         let approval = self.sign(view.id, view, decision, checklist, crate::now())?;
         let shard = ShardId::home(view.request.jurisdiction);
         let message = Decide { shard, approval };
-        Ok(self.cluster.call(Some(shard), Operation::Decide, &message).await?)
+        Ok(self
+            .cluster
+            .call(Some(shard), Operation::Decide, &message)
+            .await?)
     }
 }
 

@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use bailiwick_api::session::{AppendBlock, BlockStored, OpenSession, ReadSession, SessionState};
 use bailiwick_api::cluster::Accepted;
+use bailiwick_api::session::{AppendBlock, BlockStored, OpenSession, ReadSession, SessionState};
 use bailiwick_envelope::SigningKey;
 use bailiwick_threshold::{
     RecordToSeal, SealError, Sealer, SessionError, SessionParameters, open_session,
@@ -107,11 +107,18 @@ pub struct MemoryHighWater {
 
 impl HighWater for MemoryHighWater {
     fn mark(&self, jurisdiction: Jurisdiction) -> Option<Timestamp> {
-        self.marks.lock().expect("nothing panics while it holds the marks").get(&jurisdiction).copied()
+        self.marks
+            .lock()
+            .expect("nothing panics while it holds the marks")
+            .get(&jurisdiction)
+            .copied()
     }
 
     fn raise(&self, jurisdiction: Jurisdiction, begin: Timestamp) -> std::io::Result<()> {
-        let mut marks = self.marks.lock().expect("nothing panics while it holds the marks");
+        let mut marks = self
+            .marks
+            .lock()
+            .expect("nothing panics while it holds the marks");
         let mark = marks.entry(jurisdiction).or_default();
         *mark = begin.max(*mark);
         Ok(())
@@ -139,7 +146,10 @@ impl Sealing {
         lanes: usize,
     ) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUED_JOBS);
-        let queue = Arc::new(tokio::sync::Mutex::new(Queue { receiver: queue, left: None }));
+        let queue = Arc::new(tokio::sync::Mutex::new(Queue {
+            receiver: queue,
+            left: None,
+        }));
         let live = Arc::new(tokio::sync::Mutex::new(None));
         let ready = Arc::new(AtomicBool::new(false));
         for _ in 0..lanes.max(1) {
@@ -173,11 +183,17 @@ impl Sealing {
             return Ok(Vec::new());
         }
         if records.len() > BLOCK_RECORDS {
-            return Err(SealingError::Record("more records than a block holds".to_owned()));
+            return Err(SealingError::Record(
+                "more records than a block holds".to_owned(),
+            ));
         }
         let (reply, answer) = oneshot::channel();
         self.jobs
-            .try_send(Job { records, pseudonym_version, reply })
+            .try_send(Job {
+                records,
+                pseudonym_version,
+                reply,
+            })
             .map_err(|error| match error {
                 mpsc::error::TrySendError::Full(_) => SealingError::Overloaded,
                 mpsc::error::TrySendError::Closed(_) => SealingError::Stopped,
@@ -325,16 +341,25 @@ impl Lane {
             let sealer = self.session().await?;
             let (sealer, sealed) = seal(sealer, records.clone(), version).await?;
             let block = sealed.map_err(|error| SealingError::Record(error.to_string()))?;
-            let message = AppendBlock { shard: self.shared.shard, block: block.into() };
+            let message = AppendBlock {
+                shard: self.shared.shard,
+                block: block.into(),
+            };
             let shard = Some(self.shared.shard);
-            let appended: Result<BlockStored, CallFailure> =
-                self.shared.cluster.call(shard, Operation::AppendBlock, &message).await;
+            let appended: Result<BlockStored, CallFailure> = self
+                .shared
+                .cluster
+                .call(shard, Operation::AppendBlock, &message)
+                .await;
             match appended {
                 Ok(stored) => {
                     self.current = Some(sealer);
                     return Ok(outcome(records.len(), &stored));
                 }
-                Err(CallFailure::Deadline { outcome_unknown: true, .. }) => {
+                Err(CallFailure::Deadline {
+                    outcome_unknown: true,
+                    ..
+                }) => {
                     tracing::warn!(shard = %self.shared.shard, "a block's outcome is unknown");
                     return Ok(vec![Sealed::Unknown; records.len()]);
                 }
@@ -364,10 +389,14 @@ impl Lane {
             return Ok(sealer);
         }
         self.open_ahead();
-        let Some(next) = self.next.take() else { return Err(SealingError::Stopped) };
+        let Some(next) = self.next.take() else {
+            return Err(SealingError::Stopped);
+        };
         match next.await {
             Ok(Ok(sealer)) if !sealer.is_exhausted(crate::now()) => Ok(sealer),
-            Ok(Ok(_)) => Err(SealingError::NoSession("it expired before it was used".to_owned())),
+            Ok(Ok(_)) => Err(SealingError::NoSession(
+                "it expired before it was used".to_owned(),
+            )),
             Ok(Err(error)) => Err(SealingError::NoSession(error.to_string())),
             Err(_) => Err(SealingError::Stopped),
         }
@@ -394,7 +423,9 @@ async fn seal(
         let sealed = sealer.seal(&records, version, crate::now());
         (sealer, sealed.map(|block| block.to_wire()))
     };
-    tokio::task::spawn_blocking(work).await.map_err(|_| SealingError::Stopped)
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| SealingError::Stopped)
 }
 
 impl Shared {
@@ -404,7 +435,12 @@ impl Shared {
         let live = self.live().await?;
         let jurisdiction = self.shard.jurisdiction;
         let high_water = self.identity.high_water.mark(jurisdiction);
-        let begin = live.certificate.body().periods.get(live.period).map(|p| p.not_before);
+        let begin = live
+            .certificate
+            .body()
+            .periods
+            .get(live.period)
+            .map(|p| p.not_before);
         if let Some(begin) = begin.filter(|begin| high_water.is_none_or(|mark| *begin > mark)) {
             self.identity.high_water.raise(jurisdiction, begin)?;
         }
@@ -426,12 +462,18 @@ impl Shared {
         let stopped = OpenError::NotConfirmed(SessionState::Unknown);
         let (header, sealer) = dealt.await.map_err(|_| stopped)??;
         let message = OpenSession { shard, header };
-        let _: Accepted =
-            self.cluster.call(Some(shard), Operation::OpenSession, &message).await?;
+        let _: Accepted = self
+            .cluster
+            .call(Some(shard), Operation::OpenSession, &message)
+            .await?;
         let wait = Duration::from_secs(20);
         let until = tokio::time::Instant::now() + CONFIRMATION;
         loop {
-            let message = ReadSession { shard, sid: sealer.sid(), wait_ms: 20_000 };
+            let message = ReadSession {
+                shard,
+                sid: sealer.sid(),
+                wait_ms: 20_000,
+            };
             let state: SessionState = self
                 .cluster
                 .call_waiting(Some(shard), Operation::SessionStatus, &message, wait)
@@ -454,8 +496,7 @@ impl Shared {
             return Ok(live.clone());
         }
         let jurisdiction = self.shard.jurisdiction;
-        let live =
-            live_certificate(&self.cluster, &self.identity.trust, jurisdiction, now).await?;
+        let live = live_certificate(&self.cluster, &self.identity.trust, jurisdiction, now).await?;
         *cached = Some((live.clone(), tokio::time::Instant::now()));
         Ok(live)
     }

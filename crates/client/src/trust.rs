@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use bailiwick_envelope::IdentityKey;
 use bailiwick_envelope::certificate::TrustRoster;
 use bailiwick_types::{Jurisdiction, Role};
-use serde::de::IgnoredAny;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// What is believed, by jurisdiction.
 #[derive(Debug, Clone, Deserialize)]
@@ -72,7 +72,11 @@ impl TrustFile {
                 if committee.needed < 2 || usize::from(committee.needed) > members {
                     return Err(TrustFileError::Quorum(jurisdiction, role));
                 }
-                if !committee.members.iter().all(|member| keys.insert(member.identity)) {
+                if !committee
+                    .members
+                    .iter()
+                    .all(|member| keys.insert(member.identity))
+                {
                     return Err(TrustFileError::Key(jurisdiction));
                 }
             }
@@ -82,6 +86,8 @@ impl TrustFile {
 
     /// What is believed about a jurisdiction, if anything.
     pub fn jurisdiction(&self, jurisdiction: Jurisdiction) -> Option<&JurisdictionTrust> {
-        self.jurisdictions.iter().find(|trust| trust.jurisdiction == jurisdiction)
+        self.jurisdictions
+            .iter()
+            .find(|trust| trust.jurisdiction == jurisdiction)
     }
 }

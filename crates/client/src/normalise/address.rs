@@ -50,7 +50,8 @@ pub(super) fn parse_port(
 ) -> Result<Option<u16>, FieldError> {
     match port {
         None if address.is_ipv4() => {
-            let message = "an IPv4 observation needs its source port: many subscribers share one address";
+            let message =
+                "an IPv4 observation needs its source port: many subscribers share one address";
             Err(fault(field, "missing", message))
         }
         None => Ok(None),
@@ -84,16 +85,25 @@ fn malformed_octets(text: &str) -> (&'static str, &'static str) {
     let dotted = text.rsplit(':').next().unwrap_or(text);
     let octets: Vec<&str> = dotted.split('.').collect();
     let numeric = octets.len() == 4
-        && octets.iter().all(|octet| {
-            !octet.is_empty() && octet.bytes().all(|byte| byte.is_ascii_digit())
-        });
+        && octets
+            .iter()
+            .all(|octet| !octet.is_empty() && octet.bytes().all(|byte| byte.is_ascii_digit()));
     if !numeric {
         return ("form", "no IPv4 or IPv6 address");
     }
-    if octets.iter().any(|octet| octet.len() > 1 && octet.starts_with('0')) {
-        return ("leading_zero", "an octet with a leading zero may mean octal");
+    if octets
+        .iter()
+        .any(|octet| octet.len() > 1 && octet.starts_with('0'))
+    {
+        return (
+            "leading_zero",
+            "an octet with a leading zero may mean octal",
+        );
     }
-    if octets.iter().any(|octet| octet.len() > 3 || octet.parse::<u16>().is_ok_and(|o| o > 255)) {
+    if octets
+        .iter()
+        .any(|octet| octet.len() > 3 || octet.parse::<u16>().is_ok_and(|o| o > 255))
+    {
         return ("octet", "an octet is 0 to 255");
     }
     ("form", "no IPv4 or IPv6 address")
@@ -108,15 +118,19 @@ const LINK_LOCAL: (&str, &str) = ("link_local", "a link-local address");
 const MULTICAST: (&str, &str) = ("multicast", "a multicast address");
 const PRIVATE: (&str, &str) = ("private", "a private address names no subscriber");
 const UNSPECIFIED: (&str, &str) = ("unspecified", "the unspecified address");
-const DOCUMENTED: (&str, &str) = (DOCUMENTATION, "a documentation range (allow_documentation is off)");
+const DOCUMENTED: (&str, &str) = (
+    DOCUMENTATION,
+    "a documentation range (allow_documentation is off)",
+);
 
 fn special_v4(address: Ipv4Addr) -> Special {
     match address.octets() {
         [0, 0, 0, 0] => Some(UNSPECIFIED),
         [10, ..] | [192, 168, ..] | [172, 16..=31, ..] => Some(PRIVATE),
-        [100, 64..=127, ..] => {
-            Some(("shared", "100.64.0.0/10 lies behind a carrier's NAT: give the public address"))
-        }
+        [100, 64..=127, ..] => Some((
+            "shared",
+            "100.64.0.0/10 lies behind a carrier's NAT: give the public address",
+        )),
         [127, ..] => Some(LOOPBACK),
         [169, 254, ..] => Some(LINK_LOCAL),
         [192, 0, 2, _] | [198, 51, 100, _] | [203, 0, 113, _] => Some(DOCUMENTED),

@@ -25,7 +25,11 @@ pub(super) fn past(field: &str, text: &str, now: Timestamp) -> Result<Timestamp,
         fault(field, code, &reason.to_string())
     })?;
     if instant > now.plus(LEAD) {
-        return Err(fault(field, "future", "more than 5 minutes ahead of the edge's clock"));
+        return Err(fault(
+            field,
+            "future",
+            "more than 5 minutes ahead of the edge's clock",
+        ));
     }
     Ok(instant)
 }

@@ -27,7 +27,11 @@ type Parsed = Result<RecordInput, FieldError>;
 pub fn parse_batch(body: &[u8]) -> Result<Vec<Parsed>, FieldError> {
     let batch: Batch<'_> = envelope(body)?;
     if batch.records.over {
-        return Err(fault("records", "too_many", "a call takes 1 to 1000 records"));
+        return Err(fault(
+            "records",
+            "too_many",
+            "a call takes 1 to 1000 records",
+        ));
     }
     if batch.records.found.is_empty() {
         return Err(fault("records", "empty", "a call takes 1 to 1000 records"));
@@ -48,7 +52,11 @@ fn envelope<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, FieldError> {
         return Err(fault("body", "too_long", "a body has at most 2 MiB"));
     }
     if body.starts_with(b"\xef\xbb\xbf") {
-        return Err(fault("body", "byte_order_mark", "JSON begins without a byte order mark"));
+        return Err(fault(
+            "body",
+            "byte_order_mark",
+            "JSON begins without a byte order mark",
+        ));
     }
     let Ok(text) = std::str::from_utf8(body) else {
         return Err(fault("body", "encoding", "JSON is UTF-8"));
@@ -67,7 +75,11 @@ const FORM: &str = "expected an object with one field, records, a list of object
 
 fn record(raw: &RawValue) -> Parsed {
     if raw.get().len() > RECORD_BYTES {
-        return Err(fault("record", "too_long", "a record has at most 1024 bytes of JSON"));
+        return Err(fault(
+            "record",
+            "too_long",
+            "a record has at most 1024 bytes of JSON",
+        ));
     }
     serde_json::from_str(raw.get()).map_err(|_| diagnose(raw))
 }
@@ -80,9 +92,14 @@ fn reason(error: &serde_json::Error) -> Option<(&'static str, Option<&'static st
         ("duplicate field `", "duplicate_field"),
         ("unknown field `", "unknown_field"),
     ];
-    let (prefix, code) = kinds.into_iter().find(|(prefix, _)| text.starts_with(prefix))?;
+    let (prefix, code) = kinds
+        .into_iter()
+        .find(|(prefix, _)| text.starts_with(prefix))?;
     let named = text[prefix.len()..].starts_with("records`");
-    Some((code, (named && code != "unknown_field").then_some("records")))
+    Some((
+        code,
+        (named && code != "unknown_field").then_some("records"),
+    ))
 }
 
 #[derive(Deserialize)]
@@ -109,7 +126,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Records<'a> {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Records<'de>, A::Error> {
-                let mut records = Records { found: Vec::new(), over: false };
+                let mut records = Records {
+                    found: Vec::new(),
+                    over: false,
+                };
                 while let Some(raw) = list.next_element::<&RawValue>()? {
                     records.over |= records.found.len() >= BATCH_RECORDS;
                     if !records.over {
@@ -142,7 +162,10 @@ const RECORD: &[Field] = &[
     ("phone", Form::Object(PHONE), false),
     ("ip", Form::Object(IP), false),
 ];
-const PHONE: &[Field] = &[("number", Form::Text, true), ("confirmed_at", Form::Text, true)];
+const PHONE: &[Field] = &[
+    ("number", Form::Text, true),
+    ("confirmed_at", Form::Text, true),
+];
 const IP: &[Field] = &[
     ("address", Form::Text, true),
     ("port", Form::Number, false),
@@ -169,14 +192,25 @@ fn check_object(path: &str, raw: &RawValue, fields: &[Field]) -> Option<FieldErr
     };
     for (index, (name, _)) in pairs.iter().enumerate() {
         let Some((known, ..)) = fields.iter().find(|(known, ..)| known == name) else {
-            return Some(fault(own, "unknown_field", "a field that this API does not have"));
+            return Some(fault(
+                own,
+                "unknown_field",
+                "a field that this API does not have",
+            ));
         };
         if pairs[..index].iter().any(|(earlier, _)| earlier == name) {
-            return Some(fault(&at(known), "duplicate_field", "the field stands twice"));
+            return Some(fault(
+                &at(known),
+                "duplicate_field",
+                "the field stands twice",
+            ));
         }
     }
     for (name, form, needed) in fields {
-        let value = pairs.iter().find(|(found, _)| found == name).map(|(_, value)| *value);
+        let value = pairs
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| *value);
         match value {
             None if *needed => return Some(fault(&at(name), "missing", "the field is needed")),
             None => {}
@@ -206,7 +240,10 @@ fn check_value(path: &str, raw: &RawValue, form: Form) -> Option<FieldError> {
         }
         Form::Word(words) => match serde_json::from_str::<String>(text) {
             Ok(word) if words.contains(&word.as_str()) => None,
-            Ok(_) => wrong("unknown_word", &format!("expected one of: {}", words.join(", "))),
+            Ok(_) => wrong(
+                "unknown_word",
+                &format!("expected one of: {}", words.join(", ")),
+            ),
             Err(_) => wrong("wrong_type", "a text is expected"),
         },
         Form::Object(fields) => check_object(path, raw, fields),

@@ -35,7 +35,10 @@ const ANONYMOUS: &str = "888";
 pub fn parse_phone(field: &str, text: &str) -> Result<E164, FieldError> {
     let digits = plain(text).map_err(|(code, message)| fault(field, code, message))?;
     if digits.starts_with(ANONYMOUS) {
-        return Ok(E164 { digits: digits.to_owned(), region: None });
+        return Ok(E164 {
+            digits: digits.to_owned(),
+            region: None,
+        });
     }
     let database: &Database = &DATABASE;
     let found = (1..=3).find_map(|length| {
@@ -43,7 +46,11 @@ pub fn parse_phone(field: &str, text: &str) -> Result<E164, FieldError> {
         Some((&digits[length..], database.region(&code)?))
     });
     let Some((national, regions)) = found else {
-        return Err(fault(field, "country_code", "no country has this calling code"));
+        return Err(fault(
+            field,
+            "country_code",
+            "no country has this calling code",
+        ));
     };
     if has_trunk_prefix(database, &regions, national) {
         let message = "the trunk prefix 0 is not dialled after a country code";
@@ -53,7 +60,10 @@ pub fn parse_phone(field: &str, text: &str) -> Result<E164, FieldError> {
         [only] => only.parse().ok(),
         _ => shared(text),
     };
-    Ok(E164 { digits: digits.to_owned(), region })
+    Ok(E164 {
+        digits: digits.to_owned(),
+        region,
+    })
 }
 
 /// The country of a number whose calling code several share: only the full number decides.
@@ -101,13 +111,22 @@ fn foreign(digits: &str) -> Option<(&'static str, &'static str)> {
         return None;
     }
     let lower = digits.to_ascii_lowercase();
-    let after_digits = lower.trim_start_matches(|c: char| c.is_ascii_digit() || " -.()".contains(c));
+    let after_digits =
+        lower.trim_start_matches(|c: char| c.is_ascii_digit() || " -.()".contains(c));
     let extension = ["ext", "x", ";ext=", ",", ";", "#"];
-    if after_digits.len() < lower.len() && extension.iter().any(|mark| after_digits.starts_with(mark)) {
-        return Some(("extension", "an extension is not part of a subscriber's number"));
+    if after_digits.len() < lower.len()
+        && extension.iter().any(|mark| after_digits.starts_with(mark))
+    {
+        return Some((
+            "extension",
+            "an extension is not part of a subscriber's number",
+        ));
     }
     if lower.chars().any(char::is_alphabetic) {
         return Some(("letters", "letters stand for no digits here"));
     }
-    Some(("separator", "no spaces, hyphens or brackets: a plus and digits only"))
+    Some((
+        "separator",
+        "no spaces, hyphens or brackets: a plus and digits only",
+    ))
 }
