@@ -2,12 +2,6 @@
 //!
 //! Results go to standard output; failures, questions and progress go to standard error. Not here:
 //! the services' logs, which go through `tracing`.
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "the one module that prints; everything else hands it values"
-)]
-
 use std::io::{BufRead, IsTerminal, Write};
 
 use comfy_table::presets::NOTHING;
@@ -54,7 +48,7 @@ impl Output {
             print_json(values);
             return;
         }
-        println!("{}", table(headings, values.iter().map(row)));
+        print(&table(headings, values.iter().map(row)).to_string());
     }
 
     /// One thing: field and value line by line, or a JSON object.
@@ -73,7 +67,7 @@ impl Output {
             .max()
             .unwrap_or_default();
         for (name, value) in fields {
-            println!("{name:width$}  {value}");
+            print(&format!("{name:width$}  {value}"));
         }
     }
 
@@ -82,7 +76,7 @@ impl Output {
         if self.is_json() {
             print_json(document);
         } else {
-            println!("{}", text());
+            print(&text());
         }
     }
 
@@ -90,18 +84,18 @@ impl Output {
     pub fn line<T: Serialize>(self, value: &T, text: impl FnOnce() -> String) {
         if self.is_json() {
             match serde_json::to_string(value) {
-                Ok(json) => println!("{json}"),
-                Err(error) => eprintln!("a result is not JSON: {error}"),
+                Ok(json) => print(&json),
+                Err(error) => note(&format!("a result is not JSON: {error}")),
             }
         } else {
-            println!("{}", text());
+            print(&text());
         }
     }
 
     /// A sentence for people; nothing for programs.
     pub fn say(self, sentence: &str) {
         if !self.is_json() {
-            println!("{sentence}");
+            print(sentence);
         }
     }
 }
@@ -120,24 +114,29 @@ fn table<const N: usize>(headings: [&str; N], rows: impl Iterator<Item = [String
 
 fn print_json<T: Serialize + ?Sized>(value: &T) {
     match serde_json::to_string_pretty(value) {
-        Ok(json) => println!("{json}"),
-        Err(error) => eprintln!("a result is not JSON: {error}"),
+        Ok(json) => print(&json),
+        Err(error) => note(&format!("a result is not JSON: {error}")),
     }
 }
 
-/// Prints a text as it is, to standard output.
+/// Prints a text as it is, to standard output. When nobody reads any more, as behind `head`, the
+/// rest is not missed: what the command did is done.
 pub fn print(text: &str) {
-    println!("{text}");
+    if let Err(error) = writeln!(std::io::stdout().lock(), "{text}")
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        note(&format!("standard output is not written: {error}"));
+    }
 }
 
 /// Prints a failure to standard error.
 pub fn print_failure(failure: &Failure) {
-    eprintln!("{failure}");
+    note(&failure.to_string());
 }
 
 /// Prints a note to standard error.
 pub fn note(text: &str) {
-    eprintln!("{text}");
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 /// Whether a person watches standard error.
@@ -157,8 +156,9 @@ pub fn confirm(question: &str) -> Result<bool, Failure> {
             "read what would be signed, then repeat with --yes",
         ));
     }
-    eprint!("{question} Type yes to go on: ");
-    let _ = std::io::stderr().flush();
+    let mut stream = std::io::stderr().lock();
+    let _ = write!(stream, "{question} Type yes to go on: ").and_then(|()| stream.flush());
+    drop(stream);
     let mut answer = String::new();
     match std::io::stdin().lock().read_line(&mut answer) {
         Ok(_) => Ok(answer.trim() == "yes"),

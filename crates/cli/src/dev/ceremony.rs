@@ -35,7 +35,8 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Seconds of a day.
 const DAY: u64 = 86_400;
 
-/// Sets the cluster up, as far as it is not; `tell` gets a line per step.
+/// Sets the cluster up, as far as it is not; `tell` gets a line per step. A cluster whose ceremony
+/// was finished before only gets keys for the present day, when no certificate covers it.
 ///
 /// # Errors
 /// [`Failure`] of the first step that fails.
@@ -43,23 +44,32 @@ pub async fn hold(layout: &Layout, mut tell: impl FnMut(String)) -> Result<(), F
     let profile = Profile::load(&layout.profile(OPERATOR))?;
     let cluster = cluster(&profile)?;
     let operator = Operator::new(cluster.clone());
-    initialise(layout, &cluster, &operator).await?;
-    tell("cluster initialised with 6 vault nodes".to_owned());
-    for (code, region, _) in JURISDICTIONS {
-        create(layout, &cluster, &operator, code, region).await?;
-        enrol(layout, &operator, parse(code)).await?;
+    if layout.ceremony_mark().exists() {
+        tell("the cluster goes on with its data".to_owned());
+    } else {
+        initialise(layout, &cluster, &operator).await?;
+        tell("cluster initialised with 6 vault nodes".to_owned());
+        for (code, region, _) in JURISDICTIONS {
+            create(layout, &cluster, &operator, code, region).await?;
+            enrol(layout, &operator, parse(code)).await?;
+        }
+        tell(
+            "jurisdictions FR, DE (region eu) and US (region us) created; edge, intake and \
+             recipient enrolled"
+                .to_owned(),
+        );
     }
-    tell("jurisdictions FR, DE (region eu) and US (region us) created; edge, intake and recipient enrolled".to_owned());
     let now = bailiwick_client::now();
     let (first, second, third) = tokio::join!(
         certify_one(&profile, &operator, parse(JURISDICTIONS[0].0), now),
         certify_one(&profile, &operator, parse(JURISDICTIONS[1].0), now),
         certify_one(&profile, &operator, parse(JURISDICTIONS[2].0), now),
     );
-    first.and(second).and(third)?;
-    tell(format!(
-        "key certificates of {DAYS} daily periods signed by all members of both committees"
-    ));
+    if first? | second? | third? {
+        tell(format!(
+            "key certificates of {DAYS} daily periods signed by all members of both committees"
+        ));
+    }
     Ok(())
 }
 
@@ -141,13 +151,14 @@ async fn enrol(layout: &Layout, operator: &Operator, code: Jurisdiction) -> Resu
     set.map_err(|error| of_call(format!("the policy of {code} was not set"), &error))
 }
 
-/// Certifies a week of days, unless a certificate covers this day already.
+/// Certifies a week of days, unless a certificate covers this day already;
+/// returns whether it did.
 async fn certify_one(
     profile: &Profile,
     operator: &Operator,
     code: Jurisdiction,
     now: Timestamp,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let shown = operator.certificates(code).await;
     let what = format!("the certificates of {code} were not read");
     let shown = shown.map_err(|error| of_call(what, &error))?;
@@ -158,7 +169,7 @@ async fn certify_one(
             .any(|period| period.not_before <= now && now < period.not_after)
     });
     if covers {
-        return Ok(());
+        return Ok(false);
     }
     let today = Timestamp::from_seconds(now.seconds() - now.seconds() % DAY);
     let plan = plan(
@@ -168,7 +179,9 @@ async fn certify_one(
         KEEP_DAYS,
         command_key()?,
     )?;
-    certify(operator, &plan, CERTIFY, |_| {}).await.map(|_| ())
+    certify(operator, &plan, CERTIFY, |_| {})
+        .await
+        .map(|_| true)
 }
 
 /// Waits until a service's health port answers at a path with 200.
