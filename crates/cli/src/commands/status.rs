@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use bailiwick_api::cluster::{GroupStatus, NodeStatus};
-use bailiwick_client::Cluster;
 use bailiwick_client::operator::Operator;
+use bailiwick_client::{CallFailure, Cluster};
 use bailiwick_types::GroupId;
 use serde::Serialize;
 
@@ -58,6 +58,10 @@ pub async fn run(cluster: &Cluster, output: Output) -> Result<(), Failure> {
     for (node, answered) in statuses.map_err(|error| of_call(what, &error))? {
         match answered {
             Ok(status) => nodes.push(status),
+            // The nodes are up; it is the caller who may not look.
+            Err(error @ CallFailure::NotAuthorised(_)) => {
+                return Err(of_call("the nodes' status was not read", &error));
+            }
             Err(error) => down.push(Down {
                 node: node.name.to_string(),
                 address: node.address,
