@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod goal;
+pub mod processor;
 pub mod records;
 pub mod service;
 pub mod world;
