@@ -1,6 +1,6 @@
 //! Measures proposals a second of three hosts in one process over real mutual TLS on the loopback.
 //!
-//! `cargo run --release -p bailiwick-consensus --example throughput -- [seconds]`. Not a benchmark of
+//! `cargo run --release -p bailiwick-consensus --example raft_throughput -- [seconds]`. Not a benchmark of
 //! record: one process runs all three nodes, and its disk is the temporary directory's.
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // A tool for the terminal.
 
