@@ -38,6 +38,8 @@ const DRIVE_PERIOD: Duration = Duration::from_millis(250);
 
 /// A round of cosigning.
 struct Round {
+    /// Tells a refreshed round from the one before it at the same size.
+    number: u64,
     collecting: Collecting,
     opened_at: Instant,
     complete: bool,
@@ -46,6 +48,7 @@ struct Round {
 /// What a hub holds while its node leads.
 #[derive(Default)]
 struct Board {
+    rounds: u64,
     cosigners: Cosigners,
     round: Option<Round>,
     cosigned: Option<(u64, String)>,
@@ -84,7 +87,13 @@ impl Hub {
 
     /// Forgets everything: this node leads no more, or not yet.
     pub(super) fn retire(&self) {
-        *self.board() = Board::default();
+        let mut board = self.board();
+        let rounds = board.rounds;
+        *board = Board {
+            rounds,
+            ..Board::default()
+        };
+        drop(board);
         self.tell();
     }
 
@@ -109,7 +118,9 @@ impl Hub {
     fn open_round(&self, collecting: Collecting, cosigners: Cosigners) {
         let mut board = self.board();
         board.cosigners = cosigners;
+        board.rounds += 1;
         board.round = Some(Round {
+            number: board.rounds,
             collecting,
             opened_at: Instant::now(),
             complete: false,
@@ -125,6 +136,7 @@ impl Hub {
             cosigners,
             round,
             cosigned,
+            ..
         } = &mut *board;
         let Some(round) = round
             .as_mut()
@@ -147,13 +159,15 @@ impl Hub {
         }
     }
 
-    /// The round's checkpoint: its size and the leader's note.
-    fn round(&self) -> Option<(u64, String)> {
+    /// The round: its number, its checkpoint's size and the leader's note.
+    fn round(&self) -> Option<(u64, u64, String)> {
         let board = self.board();
-        board
-            .round
-            .as_ref()
-            .map(|round| (round.collecting.size(), round.collecting.note()))
+        let round = board.round.as_ref()?;
+        Some((
+            round.number,
+            round.collecting.size(),
+            round.collecting.note(),
+        ))
     }
 }
 
@@ -213,9 +227,12 @@ impl Vault {
         let Some(mut applied) = self.host.watch_applied(group) else {
             return;
         };
+        // Subscribed once: what is told between a look and the wait for news must not be missed.
+        let mut news = hub.news.subscribe();
         let mut mark = None;
         loop {
             applied.borrow_and_update();
+            news.borrow_and_update();
             let looked = match self.host.read_local(group) {
                 Ok(store) => blocking(move || look(&store)).await.ok().flatten(),
                 Err(_) => None,
@@ -229,7 +246,6 @@ impl Vault {
                     hub.tell();
                 }
             }
-            let mut news = hub.news.subscribe();
             tokio::select! {
                 changed = applied.changed() => if changed.is_err() { return },
                 _ = news.changed() => {}
@@ -321,7 +337,7 @@ impl Vault {
 #[derive(Default)]
 struct Sent {
     leaves: u64,
-    round: Option<(u64, String)>,
+    round: u64,
     cosigned: u64,
     cosigned_note: String,
     sessions: BTreeSet<SessionId>,
@@ -389,12 +405,8 @@ impl Attendance<'_> {
 
     async fn checkpoint_events(&mut self, events: &mut Vec<Event>) -> Result<(), Refusal> {
         let round = self.hub.round();
-        if let Some((size, note)) = round
-            && self
-                .sent
-                .round
-                .as_ref()
-                .is_none_or(|(sent, _)| *sent != size)
+        if let Some((number, size, note)) = round
+            && number != self.sent.round
             && size >= self.sent.leaves
         {
             while self.sent.leaves + (EVENT_LEAVES as u64) < size {
@@ -404,12 +416,9 @@ impl Attendance<'_> {
                 self.sent.leaves = step;
             }
             let leaves = self.leaves(self.sent.leaves, size).await?;
-            events.push(Event::Checkpoint {
-                note: note.clone(),
-                leaves,
-            });
+            events.push(Event::Checkpoint { note, leaves });
             self.sent.leaves = size;
-            self.sent.round = Some((size, note));
+            self.sent.round = number;
         }
         if let Some((size, note)) = self.hub.cosigned()
             && (size > self.sent.cosigned || note != self.sent.cosigned_note)
@@ -504,5 +513,48 @@ impl Attendance<'_> {
             events.push(Event::Approved(approved));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn collecting(size: u64) -> Collecting {
+        let name = "vault-1".parse().expect("a name");
+        let key = bailiwick_envelope::SigningKey::from_bytes(&[7; 32]);
+        let checkpoint = Checkpoint::new("example/FR", size, [9; 32]).expect("valid");
+        Collecting::sign(&name, &key, checkpoint).expect("signs")
+    }
+
+    /// A log that does not grow is cosigned again: else its checkpoint would become stale, and an
+    /// edge could open no session.
+    #[test]
+    fn a_refreshed_round_of_the_same_size_is_another_round() {
+        let hub = Hub::default();
+        hub.open_round(collecting(3), Cosigners::default());
+        let first = hub.round().expect("a round");
+        hub.open_round(collecting(3), Cosigners::default());
+        let second = hub.round().expect("a round");
+        assert_eq!(first.1, second.1);
+        assert_ne!(first.0, second.0);
+        // A node that leads again does not begin to count anew: its attendees would take a new
+        // round for an old one.
+        hub.retire();
+        hub.open_round(collecting(3), Cosigners::default());
+        assert!(hub.round().expect("a round").0 > second.0);
+    }
+
+    #[test]
+    fn rounds_open_when_the_log_has_grown_and_not_for_an_empty_one() {
+        let hub = Hub::default();
+        assert!(!hub.wants_round(0));
+        assert!(hub.wants_round(3));
+        hub.open_round(collecting(3), Cosigners::default());
+        assert!(!hub.wants_round(3), "the same size, and fresh");
+        assert!(
+            !hub.wants_round(4),
+            "the round before is not complete, and not old"
+        );
     }
 }
