@@ -1,20 +1,40 @@
 //! The library shared by the stories: a development cluster of real processes on ports of its own, and
-//! small helpers to wait and to look.
+//! small helpers to wait and to look. `shared` lets the stories of one file use one cluster by turns,
+//! `lying_vault` stands between a client and the true cluster and changes answers.
+
+pub mod lying_vault;
+pub mod shared;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use bailiwick_api::edge::{IpInput, PhoneInput, RecordInput};
+use bailiwick_api::request::RequestView;
+use bailiwick_cli::commands::disclose::disclosed;
+use bailiwick_cli::commands::request::{pseudonym_key, read};
+use bailiwick_cli::dev::ceremony::wait_ready;
+use bailiwick_cli::dev::certificates::Authority;
+use bailiwick_cli::dev::layout::{INTAKE, TRUST_DOMAIN, VAULTS};
 use bailiwick_cli::dev::ports::Ports;
-use bailiwick_cli::dev::stage::{Stage, Window};
+use bailiwick_cli::dev::stage::{Stage, Window, home};
 use bailiwick_cli::failure::Failure;
+use bailiwick_client::recipient::DiscloseError;
+use bailiwick_client::{Cluster, ClusterOptions};
 use bailiwick_envelope::record::{IpEvent, TransportProtocol};
-use bailiwick_types::Timestamp;
+use bailiwick_threshold::pseudonym;
+use bailiwick_transport::{TlsFiles, TlsIdentity};
 use bailiwick_types::time::MICROS_PER_MINUTE;
+use bailiwick_types::{Digest, PeerRole, RequestId, SubjectPseudonym, Timestamp};
 
 /// Ports that one cluster takes.
 const SPAN: u16 = 60;
+/// How long a release that must not come is waited for.
+pub const NOTHING: Duration = Duration::from_millis(600);
+/// How long a release that must come may take.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Turns a failure of three lines into an error of a test.
 pub fn failed(failure: Failure) -> anyhow::Error {
@@ -29,10 +49,11 @@ pub fn failed(failure: Failure) -> anyhow::Error {
 /// # Errors
 /// When no ports are free or a process does not come up.
 pub async fn cluster(binary: &str, except: &[&str]) -> anyhow::Result<Running> {
-    let mut stage = build(binary)?;
-    stage.start(except).await.map_err(failed)?;
-    stage.set_up(|_| {}).await.map_err(failed)?;
-    Ok(Running { stage })
+    let stage = build(binary)?;
+    let mut running = Running::with_second_authority(stage)?;
+    running.stage.start(except).await.map_err(failed)?;
+    running.stage.set_up(|_| {}).await.map_err(failed)?;
+    Ok(running)
 }
 
 fn build(binary: &str) -> anyhow::Result<Stage> {
@@ -51,6 +72,7 @@ fn build(binary: &str) -> anyhow::Result<Stage> {
 pub struct Running {
     /// The stage.
     pub stage: Stage,
+    authority: Authority,
 }
 
 impl Drop for Running {
@@ -60,10 +82,223 @@ impl Drop for Running {
 }
 
 impl Running {
+    /// The development authority's key is never kept; attackers with certificates of their own need
+    /// another one that every process believes.
+    fn with_second_authority(stage: Stage) -> anyhow::Result<Self> {
+        let root = stage.layout.root();
+        let folder = root.join("second-authority");
+        let authority = Authority::create(&folder, &TRUST_DOMAIN.parse()?)?;
+        let believed = root.join("tls/authority.pem");
+        let both = [
+            std::fs::read(&believed)?,
+            std::fs::read(folder.join("authority.pem"))?,
+        ];
+        std::fs::write(&believed, both.concat())?;
+        Ok(Self { stage, authority })
+    }
+
     /// The cluster's folder.
     pub fn root(&self) -> &Path {
         self.stage.layout.root()
     }
+
+    /// The TLS identity of somebody whom the layout knows: a service or a person.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn tls(&self, id: &str) -> anyhow::Result<Arc<TlsIdentity>> {
+        self.load_tls(&self.root().join("tls"), id)
+    }
+
+    /// A new TLS identity that the layout does not know, with the digest of its certificate. Ids are
+    /// issued once, whatever the role.
+    ///
+    /// # Errors
+    /// When it cannot be issued.
+    pub fn stranger(&self, role: PeerRole, id: &str) -> anyhow::Result<(Arc<TlsIdentity>, Digest)> {
+        let folder = self.root().join("second-authority");
+        let digest = self.authority.issue(role, None, &id.parse()?)?;
+        Ok((self.load_tls(&folder, id)?, digest))
+    }
+
+    fn load_tls(&self, folder: &Path, id: &str) -> anyhow::Result<Arc<TlsIdentity>> {
+        let files = TlsFiles {
+            certificate: folder.join(format!("{id}.pem")),
+            key: folder.join(format!("{id}.key")),
+            authorities: self.root().join("tls/authority.pem"),
+            revocations: None,
+        };
+        Ok(TlsIdentity::load(files, TRUST_DOMAIN.parse()?)?)
+    }
+
+    /// The cluster as whoever has this TLS identity reaches it.
+    pub fn as_peer(&self, tls: Arc<TlsIdentity>) -> Cluster {
+        cluster_at(self.vaults(), tls)
+    }
+
+    /// Addresses of all vault nodes.
+    pub fn vaults(&self) -> Vec<String> {
+        let ports = self.stage.layout.ports();
+        let address = |(number, _): &(u16, _)| format!("127.0.0.1:{}", ports.vault(*number));
+        VAULTS.iter().map(address).collect()
+    }
+
+    /// The subject that a French account becomes.
+    ///
+    /// # Errors
+    /// When the pseudonym key cannot be read.
+    pub fn subject(&self, account: &str) -> anyhow::Result<SubjectPseudonym> {
+        let profile = self.stage.profile(INTAKE).map_err(failed)?;
+        let key = pseudonym_key(&profile, home()).map_err(failed)?;
+        Ok(pseudonym(&key, account))
+    }
+
+    /// Stores records; all of them must be.
+    ///
+    /// # Errors
+    /// When one is not.
+    pub async fn put(&self, records: Vec<RecordInput>) -> anyhow::Result<()> {
+        let count = records.len();
+        let stored = self.stage.put(records, 1).await.map_err(failed)?;
+        ensure!(stored == count, "{stored} of {count} were stored");
+        Ok(())
+    }
+
+    /// Enters a request about a subject's phone numbers and IP addresses within [`window`].
+    ///
+    /// # Errors
+    /// When it is not accepted.
+    pub async fn request(&self, account: &str, reference: &str) -> anyhow::Result<RequestView> {
+        let submitted = self.stage.request(account, window(), reference).await;
+        submitted.map_err(failed)
+    }
+
+    /// These persons approve.
+    ///
+    /// # Errors
+    /// When one of them cannot.
+    pub async fn approve(&self, request: RequestId, people: &[&str]) -> anyhow::Result<()> {
+        for person in people {
+            let decided = self.stage.approve(person, request).await;
+            decided.map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// The request as it stands.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub async fn view(&self, request: RequestId) -> anyhow::Result<RequestView> {
+        let cluster = self.stage.cluster(INTAKE).map_err(failed)?;
+        read(&cluster, home(), request).await.map_err(failed)
+    }
+
+    /// The recipient gets nothing, for want of releases and for no other reason.
+    ///
+    /// # Errors
+    /// When it gets something, or fails otherwise.
+    pub async fn opens_nothing(&self, request: RequestId) -> anyhow::Result<()> {
+        let opened = self.stage.open(request, NOTHING, false).await;
+        match opened.map_err(failed)?.1 {
+            Err(DiscloseError::NotReleased { .. }) => Ok(()),
+            Err(other) => Err(other).context("opening failed for another reason than no releases"),
+            Ok(_) => anyhow::bail!("records opened without both quorums"),
+        }
+    }
+
+    /// What the recipient opens, sorted; nobody may be contradicted.
+    ///
+    /// # Errors
+    /// When it does not open.
+    pub async fn values(&self, request: RequestId) -> anyhow::Result<Vec<String>> {
+        let opened = self.stage.open(request, PATIENCE, false).await;
+        let opened = opened.map_err(failed)?.1.context("open")?;
+        ensure!(opened.opening.contradicted.is_empty(), "nobody lied");
+        let values = disclosed(&opened.opening).into_iter();
+        let mut values: Vec<_> = values.map(|record| record.value).collect();
+        values.sort();
+        Ok(values)
+    }
+
+    /// Stops a process in order and starts it again, and waits until it is ready.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn restart(&mut self, name: &str) -> anyhow::Result<()> {
+        self.stage.stop(name).map_err(failed)?;
+        self.stage.start_one(name).map_err(failed)?;
+        self.ready(name).await
+    }
+
+    /// Waits until a process says that it is ready.
+    ///
+    /// # Errors
+    /// When it does not within a minute.
+    pub async fn ready(&self, name: &str) -> anyhow::Result<()> {
+        let service = self.stage.layout.service_of(name).context("a service")?;
+        wait_ready(name, service.health, "/readyz")
+            .await
+            .map_err(failed)
+    }
+
+    /// Suspends a process (SIGSTOP) until the pause is dropped (SIGCONT).
+    ///
+    /// # Errors
+    /// When no process of this cluster has that name.
+    pub fn pause(&self, name: &str) -> anyhow::Result<Pause> {
+        let config = self.root().join(name).join(format!("{name}.toml"));
+        let process = process_with_argument(&config.display().to_string())?;
+        signal("-STOP", process)?;
+        Ok(Pause { process })
+    }
+}
+
+/// A cluster behind these seeds, for a short time only: stories wait elsewhere.
+pub fn cluster_at(seeds: Vec<String>, tls: Arc<TlsIdentity>) -> Cluster {
+    Cluster::new(ClusterOptions {
+        seeds,
+        tls,
+        deadline: Duration::from_secs(15),
+    })
+}
+
+/// A suspended process. It goes on when this is dropped, so that a story that fails leaves none behind.
+pub struct Pause {
+    process: u32,
+}
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        // A process that has ended meanwhile needs no signal.
+        let _ = signal("-CONT", self.process);
+    }
+}
+
+/// The own child that has this among its arguments.
+fn process_with_argument(wanted: &str) -> anyhow::Result<u32> {
+    for entry in std::fs::read_dir("/proc").context("list the processes")? {
+        let entry = entry?;
+        let Ok(process) = entry.file_name().to_string_lossy().parse::<u32>() else {
+            continue;
+        };
+        // Processes come and go while they are listed.
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let mut arguments = line.split(|byte| *byte == 0);
+        if arguments.any(|argument| argument == wanted.as_bytes()) {
+            return Ok(process);
+        }
+    }
+    anyhow::bail!("no process has the argument {wanted}")
+}
+
+fn signal(name: &str, process: u32) -> anyhow::Result<()> {
+    let sent = Command::new("kill")
+        .args([name, &process.to_string()])
+        .status()
+        .context("run kill")?;
+    ensure!(sent.success(), "kill {name} {process} failed");
+    Ok(())
 }
 
 /// A window of an hour that ended half an hour ago.
