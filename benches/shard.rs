@@ -12,7 +12,6 @@ use bailiwick_shard::CommandBody;
 use bailiwick_storage::{
     Disk, LogRecord, OsDisk, RecordStore, RecordStoreOptions, Wal, WalOptions,
 };
-use bailiwick_types::store::StoreError;
 use bailiwick_types::{GroupId, NodeId};
 use bytes::Bytes;
 use criterion::{Criterion, Throughput};
@@ -59,13 +58,18 @@ impl Blocks {
         command(self.next, EDGE, CommandBody::AppendBlock { block })
     }
 
-    /// The time that `take` needs for `rounds` blocks.
-    fn time(&mut self, rounds: u64, mut take: impl FnMut(&mut World, &[u8])) -> Duration {
+    /// The time that `take` needs for `rounds` times so many blocks at once.
+    fn time(
+        &mut self,
+        rounds: u64,
+        at_once: usize,
+        mut take: impl FnMut(&mut World, &[Vec<u8>]),
+    ) -> Duration {
         let mut took = Duration::ZERO;
         for _ in 0..rounds {
-            let command = self.next();
+            let commands: Vec<_> = (0..at_once).map(|_| self.next()).collect();
             let begun = Instant::now();
-            take(&mut self.world, &command);
+            take(&mut self.world, &commands);
             took += begun.elapsed();
         }
         took
@@ -78,29 +82,48 @@ fn applying(criterion: &mut Criterion, folder: &Path) {
     let mut blocks = Blocks::new();
     group.bench_function("maps in memory", |bencher| {
         bencher.iter_custom(|rounds| {
-            blocks.time(rounds, |world, command| {
-                apply(&mut world.store, command).expect("the block is its session's next");
-            })
-        });
-    });
-    let mut blocks = Blocks::new();
-    let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(folder.to_owned()));
-    let options = RecordStoreOptions::default();
-    let store = RecordStore::open(&disk, "shard.redb", &options).expect("a new store opens");
-    for command in &blocks.world.history {
-        let taken = store.write(|tables| apply(tables, command));
-        taken.expect("another store takes what made the world");
-    }
-    group.bench_function("record store on disk", |bencher| {
-        bencher.iter_custom(|rounds| {
-            blocks.time(rounds, |_, command| {
-                let taken = store.write(|tables| apply(tables, command).map(|_| ()));
+            blocks.time(rounds, 1, |world, commands| {
+                let taken = apply(&mut world.store, &commands[0]);
                 taken.expect("the block is its session's next");
             })
         });
     });
-    let checkpointed: Result<(), StoreError> = store.checkpoint();
-    checkpointed.expect("the disk is well");
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(folder.to_owned()));
+    for (name, at_once, cache_bytes) in [
+        (
+            "record store on disk",
+            1,
+            RecordStoreOptions::default().cache_bytes,
+        ),
+        (
+            "record store, 8 blocks a transaction",
+            8,
+            RecordStoreOptions::default().cache_bytes,
+        ),
+        ("record store, cache of 512 MiB", 1, 512 << 20),
+    ] {
+        let mut blocks = Blocks::new();
+        let path = format!("{at_once}-{cache_bytes}.redb");
+        let options = RecordStoreOptions { cache_bytes };
+        let store = RecordStore::open(&disk, &path, &options).expect("a new store opens");
+        for command in &blocks.world.history {
+            let taken = store.write(|tables| apply(tables, command));
+            taken.expect("another store takes what made the world");
+        }
+        group.throughput(Throughput::Elements((BATCH * at_once) as u64));
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|rounds| {
+                blocks.time(rounds, at_once, |_, commands| {
+                    let taken = store.write(|tables| {
+                        commands
+                            .iter()
+                            .try_for_each(|command| apply(tables, command).map(|_| ()))
+                    });
+                    taken.expect("the blocks are their session's next");
+                })
+            });
+        });
+    }
     group.finish();
 }
 
