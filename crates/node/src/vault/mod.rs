@@ -33,8 +33,8 @@ use spool::Spool;
 
 /// How often certificates on disk are looked at for a reload.
 const RELOAD_PERIOD: Duration = Duration::from_secs(30);
-/// Record store cache of each group: 16 groups on a node take 256 MiB at most.
-const GROUP_CACHE_BYTES: usize = 16 << 20;
+/// Record store cache of each group: a node with 16 groups takes 1 GiB at most, and only as they grow.
+const GROUP_CACHE_BYTES: usize = 64 << 20;
 /// Most voters of the directory; the other nodes are learners.
 const DIRECTORY_VOTERS: usize = 5;
 
