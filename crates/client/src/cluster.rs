@@ -74,7 +74,10 @@ impl CallFailure {
 struct Inner {
     options: ClusterOptions,
     pool: Pool,
+    /// The last description, until a failure says that it may be out of date.
     description: Mutex<Option<ClusterDescription>>,
+    /// Addresses of the last description.
+    known: Mutex<Vec<String>>,
     leaders: Mutex<BTreeMap<Option<ShardId>, String>>,
 }
 
@@ -100,12 +103,13 @@ impl Cluster {
     /// A cluster behind these seeds; nothing is dialled yet.
     pub fn new(options: ClusterOptions) -> Self {
         let pool = Pool::new(options.tls.clone(), PoolOptions::default());
-        let (description, leaders) = Default::default();
+        let (description, known, leaders) = Default::default();
         Self {
             inner: Arc::new(Inner {
                 options,
                 pool,
                 description,
+                known,
                 leaders,
             }),
         }
@@ -122,18 +126,23 @@ impl Cluster {
     /// [`CallFailure::Deadline`] when no seed answers.
     pub async fn describe(&self) -> Result<ClusterDescription, CallFailure> {
         let until = Instant::now() + self.inner.options.deadline;
+        self.describe_until(until).await
+    }
+
+    async fn describe_until(&self, until: Instant) -> Result<ClusterDescription, CallFailure> {
         let mut backoff = BACKOFF;
         loop {
             let mut last = "no seeds".to_owned();
-            let mut addresses = self.inner.options.seeds.clone();
+            let mut addresses = self.addresses();
             rand::seq::SliceRandom::shuffle(addresses.as_mut_slice(), &mut rand::rng());
             for address in addresses {
-                let asked = self.ask(&address, Operation::Directory, Bytes::new(), ATTEMPT);
+                let deadline = until.saturating_duration_since(Instant::now()).min(ATTEMPT);
+                let asked = self.ask(&address, Operation::Directory, Bytes::new(), deadline);
                 match asked.await {
                     Ok(reply) => {
                         let description: ClusterDescription = codec::decode(&reply)
                             .map_err(|_| CallFailure::Malformed(Operation::Directory))?;
-                        *lock(&self.inner.description) = Some(description.clone());
+                        self.learn(&description);
                         return Ok(description);
                     }
                     Err(AskError::Call(CallError::NotAuthorised)) => {
@@ -150,6 +159,21 @@ impl Cluster {
             }
             pause(&mut backoff).await;
         }
+    }
+
+    /// The seeds, and every node that was ever described: a cluster outlives its seeds.
+    fn addresses(&self) -> Vec<String> {
+        let mut addresses = self.inner.options.seeds.clone();
+        addresses.extend(lock(&self.inner.known).iter().cloned());
+        addresses.sort();
+        addresses.dedup();
+        addresses
+    }
+
+    fn learn(&self, description: &ClusterDescription) {
+        let nodes = description.nodes.iter();
+        *lock(&self.inner.known) = nodes.map(|node| node.address.clone()).collect();
+        *lock(&self.inner.description) = Some(description.clone());
     }
 
     /// Calls the leader of a shard's group, or of the directory for `None`.
@@ -253,13 +277,16 @@ impl Cluster {
         wait: Duration,
         until: Instant,
     ) -> Result<Bytes, Attempt> {
-        let address = self.leader(shard).await.map_err(|failure| match failure {
-            CallFailure::Deadline { last, .. } => Attempt::Again {
-                unknown: false,
-                why: last,
-            },
-            other => Attempt::Failed(other),
-        })?;
+        let address = self
+            .leader(shard, until)
+            .await
+            .map_err(|failure| match failure {
+                CallFailure::Deadline { last, .. } => Attempt::Again {
+                    unknown: false,
+                    why: last,
+                },
+                other => Attempt::Failed(other),
+            })?;
         let left = until.saturating_duration_since(Instant::now());
         let deadline = left.min(ATTEMPT + wait).max(Duration::from_millis(1));
         let asked = self
@@ -317,19 +344,21 @@ impl Cluster {
         }
     }
 
+    /// What is known of a group may be out of date: the next attempt asks the directory anew.
     fn forget(&self, shard: Option<ShardId>) {
         lock(&self.inner.leaders).remove(&shard);
+        *lock(&self.inner.description) = None;
     }
 
     /// Where the leader of a group probably is.
-    async fn leader(&self, shard: Option<ShardId>) -> Result<String, CallFailure> {
+    async fn leader(&self, shard: Option<ShardId>, until: Instant) -> Result<String, CallFailure> {
         if let Some(address) = lock(&self.inner.leaders).get(&shard) {
             return Ok(address.clone());
         }
         let known = lock(&self.inner.description).clone();
         let description = match known {
             Some(known) if group_of(&known, shard).is_some() => known,
-            _ => self.describe().await?,
+            _ => self.describe_until(until).await?,
         };
         let missing = || CallFailure::Deadline {
             outcome_unknown: false,
@@ -361,14 +390,18 @@ impl Cluster {
         deadline: Duration,
     ) -> Result<Bytes, AskError> {
         let expect = ExpectedPeer::vault();
-        let connected = self
-            .inner
-            .pool
-            .connection(address, &expect, Purpose::Interactive)
-            .await;
-        let connection = connected.map_err(|error| AskError::Connect(error.to_string()))?;
+        let begun = Instant::now();
+        let pool = &self.inner.pool;
+        let connecting = pool.connection(address, &expect, Purpose::Interactive);
+        // A node that swallows packets must not use up the time of the others.
+        let connected = tokio::time::timeout(deadline, connecting).await;
+        let connection = connected
+            .map_err(|_| AskError::Connect("no connection in time".to_owned()))?
+            .map_err(|error| AskError::Connect(error.to_string()))?;
+        let left = deadline.saturating_sub(begun.elapsed());
+        let left = left.max(Duration::from_millis(1));
         connection
-            .call(operation, payload, deadline)
+            .call(operation, payload, left)
             .await
             .map_err(AskError::Call)
     }
