@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bailiwick_api::Refusal;
 use bailiwick_api::cluster::Accepted;
 use bailiwick_api::session::{AppendBlock, BlockStored, OpenSession, ReadSession, SessionState};
 use bailiwick_envelope::SigningKey;
@@ -23,15 +24,16 @@ use bailiwick_threshold::{
 use bailiwick_transport::Operation;
 use bailiwick_types::limits::{BLOCK_RECORDS, SESSION_BLOCKS};
 use bailiwick_types::{Jurisdiction, Name, ShardId, Timestamp};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::certificates::{CertificatesError, LiveCertificate, live_certificate};
 use crate::cluster::{CallFailure, Cluster};
 use crate::trust::TrustFile;
 
-/// Jobs that may wait for a shard's lanes: at most 1,000 records each, 64 x 1,000 x 300 B = 19 MB.
-pub const QUEUED_JOBS: usize = 64;
+/// Records that may wait for a shard's lanes: 65,536 x 300 B = 19 MB. Counted in records, so that
+/// many callers with one record each wait as well as few with a thousand.
+pub const QUEUED_RECORDS: usize = 1 << 16;
 /// How long a session may take to be confirmed: the shard fails it after 60 s.
 const CONFIRMATION: Duration = Duration::from_secs(65);
 /// A verified certificate is used this long before it is read again.
@@ -40,6 +42,9 @@ const CERTIFICATE_AGE: Duration = Duration::from_secs(60);
 const REOPEN: Duration = Duration::from_millis(250);
 /// Attempts to seal the same records anew after their session was refused.
 const RESEALS: u32 = 3;
+/// A frozen shard is asked again with the same block this often, and this long.
+const FROZEN_PAUSE: Duration = Duration::from_millis(500);
+const FROZEN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What becomes of one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,11 +134,14 @@ struct Job {
     records: Vec<RecordToSeal>,
     pseudonym_version: u16,
     reply: oneshot::Sender<Result<Vec<Sealed>, SealingError>>,
+    /// Its records' places in the queue, given back when a lane takes it.
+    _room: OwnedSemaphorePermit,
 }
 
 /// Seals for one shard. Dropping it ends its lanes after what is queued.
 pub struct Sealing {
     jobs: mpsc::Sender<Job>,
+    room: Arc<Semaphore>,
     ready: Arc<AtomicBool>,
 }
 
@@ -145,7 +153,7 @@ impl Sealing {
         identity: Arc<SealingIdentity>,
         lanes: usize,
     ) -> Self {
-        let (jobs, queue) = mpsc::channel(QUEUED_JOBS);
+        let (jobs, queue) = mpsc::channel(QUEUED_RECORDS);
         let queue = Arc::new(tokio::sync::Mutex::new(Queue {
             receiver: queue,
             left: None,
@@ -167,7 +175,8 @@ impl Sealing {
             };
             tokio::spawn(lane.run());
         }
-        Self { jobs, ready }
+        let room = Arc::new(Semaphore::new(QUEUED_RECORDS));
+        Self { jobs, room, ready }
     }
 
     /// Seals and stores up to a block of records; one result per record, in order.
@@ -187,17 +196,21 @@ impl Sealing {
                 "more records than a block holds".to_owned(),
             ));
         }
+        // At most a block's records, so the count fits.
+        let wanted = records.len() as u32;
+        let room = self.room.clone().try_acquire_many_owned(wanted);
         let (reply, answer) = oneshot::channel();
-        self.jobs
-            .try_send(Job {
-                records,
-                pseudonym_version,
-                reply,
-            })
-            .map_err(|error| match error {
-                mpsc::error::TrySendError::Full(_) => SealingError::Overloaded,
-                mpsc::error::TrySendError::Closed(_) => SealingError::Stopped,
-            })?;
+        let job = Job {
+            records,
+            pseudonym_version,
+            reply,
+            _room: room.map_err(|_| SealingError::Overloaded)?,
+        };
+        // A job has at least one record, so that whoever has room for its records has a place here.
+        self.jobs.try_send(job).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => SealingError::Overloaded,
+            mpsc::error::TrySendError::Closed(_) => SealingError::Stopped,
+        })?;
         answer.await.map_err(|_| SealingError::Stopped)?
     }
 
@@ -206,12 +219,13 @@ impl Sealing {
         self.ready.load(Ordering::Relaxed)
     }
 
-    /// Jobs waiting.
+    /// Jobs waiting for a lane.
     pub fn queued(&self) -> usize {
         self.jobs.max_capacity() - self.jobs.capacity()
     }
 }
 
+/// Bounded by the room that every job holds, see [`QUEUED_RECORDS`].
 struct Queue {
     receiver: mpsc::Receiver<Job>,
     left: Option<Job>,
@@ -329,7 +343,8 @@ impl Lane {
         }
     }
 
-    /// Seals and appends one block. A definite refusal of the session seals the same records anew.
+    /// Seals and appends one block. A refusal that a new session cures seals the same records anew:
+    /// their ids stay, so that nothing is stored twice.
     async fn store(
         &mut self,
         records: Vec<RecordToSeal>,
@@ -340,39 +355,58 @@ impl Lane {
         for _ in 0..RESEALS {
             let sealer = self.session().await?;
             let (sealer, sealed) = seal(sealer, records.clone(), version).await?;
-            let block = sealed.map_err(|error| SealingError::Record(error.to_string()))?;
-            let message = AppendBlock {
-                shard: self.shared.shard,
-                block: block.into(),
+            let block = match sealed {
+                Ok(block) => block,
+                // The session ended between the look at it and the sealing: nobody's fault.
+                Err(error @ SealError::Exhausted) => {
+                    refused = error.to_string();
+                    continue;
+                }
+                Err(error) => return Err(SealingError::Record(error.to_string())),
             };
-            let shard = Some(self.shared.shard);
-            let appended: Result<BlockStored, CallFailure> = self
-                .shared
-                .cluster
-                .call(shard, Operation::AppendBlock, &message)
-                .await;
-            match appended {
+            match self.append(block).await {
                 Ok(stored) => {
                     self.current = Some(sealer);
                     return Ok(outcome(records.len(), &stored));
                 }
-                Err(CallFailure::Deadline {
-                    outcome_unknown: true,
-                    ..
-                }) => {
+                Err(Refused::Unknown) => {
                     tracing::warn!(shard = %self.shared.shard, "a block's outcome is unknown");
                     return Ok(vec![Sealed::Unknown; records.len()]);
                 }
-                Err(failure @ CallFailure::Deadline { .. }) => {
-                    return Err(SealingError::NoSession(failure.to_string()));
-                }
-                Err(failure) => {
-                    tracing::warn!(shard = %self.shared.shard, %failure, "a block is refused");
-                    refused = failure.to_string();
+                Err(Refused::Passing(reason)) => return Err(SealingError::NoSession(reason)),
+                Err(Refused::Final(reason)) => return Err(SealingError::Refused(reason)),
+                Err(Refused::Session(reason)) => {
+                    tracing::warn!(shard = %self.shared.shard, reason, "a session is given up");
+                    refused = reason;
                 }
             }
         }
-        Err(SealingError::Refused(refused))
+        Err(SealingError::NoSession(refused))
+    }
+
+    /// Sends one block, always the same bytes, until there is a definite answer. While the shard is
+    /// frozen the block waits: a new session for each attempt would use up the edge's rate.
+    async fn append(&self, block: Vec<u8>) -> Result<BlockStored, Refused> {
+        let shard = self.shared.shard;
+        let message = AppendBlock {
+            shard,
+            block: block.into(),
+        };
+        let until = tokio::time::Instant::now() + FROZEN_PATIENCE;
+        loop {
+            let cluster = &self.shared.cluster;
+            let failure = match cluster
+                .call(Some(shard), Operation::AppendBlock, &message)
+                .await
+            {
+                Ok(stored) => return Ok(stored),
+                Err(failure) => failure,
+            };
+            if failure.code() != Some("frozen") || tokio::time::Instant::now() >= until {
+                return Err(Refused::of(failure));
+            }
+            tokio::time::sleep(FROZEN_PAUSE).await;
+        }
     }
 
     /// A session with room for one more block, and the next one opened ahead of need.
@@ -399,6 +433,46 @@ impl Lane {
             )),
             Ok(Err(error)) => Err(SealingError::NoSession(error.to_string())),
             Err(_) => Err(SealingError::Stopped),
+        }
+    }
+}
+
+/// Why a block was not stored. Its session is given up in every case: its next block would not
+/// follow the last stored one.
+enum Refused {
+    /// It may have been stored.
+    Unknown,
+    /// Not stored; the same records may be later.
+    Passing(String),
+    /// Not stored for a reason that another session does not have.
+    Session(String),
+    /// Not stored, and never will be as they are.
+    Final(String),
+}
+
+impl Refused {
+    fn of(failure: CallFailure) -> Self {
+        let reason = failure.to_string();
+        match &failure {
+            CallFailure::Deadline {
+                outcome_unknown: true,
+                ..
+            }
+            | CallFailure::Refused(Refusal::Store) => Self::Unknown,
+            CallFailure::Deadline { .. } => Self::Passing(reason),
+            CallFailure::Refused(_) | CallFailure::NotAuthorised(_) | CallFailure::Malformed(_) => {
+                match failure.code() {
+                    Some("frozen") => Self::Passing(reason),
+                    Some(
+                        "block-unknown-session"
+                        | "block-expired"
+                        | "block-out-of-order"
+                        | "block-chain"
+                        | "block-edge-time",
+                    ) => Self::Session(reason),
+                    _ => Self::Final(reason),
+                }
+            }
         }
     }
 }
