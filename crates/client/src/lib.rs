@@ -9,6 +9,7 @@ pub mod certificates;
 pub mod checkpoint;
 pub mod cluster;
 pub mod edge_http;
+mod history;
 pub mod intake;
 pub mod normalise;
 pub mod operator;
@@ -18,6 +19,7 @@ pub mod sealing;
 pub mod trust;
 
 pub use cluster::{CallFailure, Cluster, ClusterOptions};
+pub use history::Forked;
 pub use trust::{JurisdictionTrust, TrustFile};
 
 use std::time::{SystemTime, UNIX_EPOCH};
