@@ -8,15 +8,17 @@ use bailiwick_api::cluster::Accepted;
 use bailiwick_api::evidence::{Ciphertexts, PAGE_RECORDS, Partials, ReadCiphertext, ReadPartials};
 use bailiwick_api::request::{AcknowledgeDelivery, RequestView};
 use bailiwick_envelope::certificate::VerifiedCertificate;
-use bailiwick_envelope::release::SealedPartial;
+use bailiwick_envelope::leaf::LeafContent;
+use bailiwick_envelope::release::{ReleaseIntent, SealedPartial};
 use bailiwick_threshold::{
     DecapsulationKey, Opening, OpeningError, SelectedRecord, VerifiedPartial, open_partial,
     open_records,
 };
 use bailiwick_transport::Operation;
-use bailiwick_types::{Jurisdiction, KeyId, RequestId, Role, ShardId, Slot};
+use bailiwick_types::{Jurisdiction, KeyId, RequestId, Role, ShardId, Slot, Timestamp};
 use tokio::time::Instant;
 
+use crate::auditor::{AuditError, read_leaf};
 use crate::certificates::{CertificatesError, read_certificates};
 use crate::cluster::{CallFailure, Cluster};
 use crate::intake::read_request;
@@ -67,6 +69,47 @@ pub struct Disclosure {
     pub opening: Opening,
     /// Members whose partials were read.
     pub members: Vec<(Role, Slot)>,
+    /// The release leaves that those partials name, as their members signed them.
+    pub leaves: Vec<(Role, Slot, u64)>,
+}
+
+/// A release that was found in the log, as the member signed it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LoggedRelease {
+    /// The member's role.
+    pub role: Role,
+    /// The member's slot.
+    pub slot: Slot,
+    /// Its leaf's index.
+    pub leaf_index: u64,
+    /// When it was logged, by log time.
+    pub logged_at: Timestamp,
+}
+
+/// Why a partial's release is not believed to be logged: the member's or the vault's fault, and an
+/// alarm. What was opened stays opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// The leaf is not in the cosigned log.
+    #[error("the leaf of {role} slot {slot} is not in the log")]
+    Leaf {
+        /// The member's role.
+        role: Role,
+        /// The member's slot.
+        slot: Slot,
+        /// Why.
+        source: AuditError,
+    },
+    /// The leaf is another one than this member's release of this selection to this recipient.
+    #[error("leaf {leaf_index} is not the release that {role} slot {slot} names")]
+    OtherLeaf {
+        /// The member's role.
+        role: Role,
+        /// The member's slot.
+        slot: Slot,
+        /// The leaf's index.
+        leaf_index: u64,
+    },
 }
 
 /// A recipient with its key on this device.
@@ -123,15 +166,10 @@ impl Recipient {
                 let partials = &collected.partials;
                 let opened = open_records(&by_period, request, &view.selection, selected, partials);
                 match opened {
-                    Ok(opening) if opening.unopened.is_empty() => {
-                        let members = collected.members();
-                        return Ok(Disclosure {
-                            view,
-                            opening,
-                            members,
-                        });
+                    // More members may still answer; when none has in time, this is the answer.
+                    Ok(opening) if opening.unopened.is_empty() || Instant::now() >= until => {
+                        return Ok(collected.disclosure(view, opening));
                     }
-                    // More members may still answer; after all have, this is the answer.
                     Err(error) if Instant::now() >= until => return Err(error.into()),
                     Ok(_) | Err(_) => {}
                 }
@@ -236,6 +274,62 @@ impl Recipient {
         Ok(records)
     }
 
+    /// Finds every release that the opened partials name in the cosigned log: "no partial exists
+    /// that is not preceded by a leaf" (section 1, 6).
+    ///
+    /// # Errors
+    /// [`ReleaseError`] names the first member whose leaf is not there.
+    pub async fn logged_releases(
+        &self,
+        disclosure: &Disclosure,
+    ) -> Result<Vec<LoggedRelease>, ReleaseError> {
+        let jurisdiction = disclosure.view.request.jurisdiction;
+        let mut releases = Vec::with_capacity(disclosure.leaves.len());
+        for (role, slot, leaf_index) in disclosure.leaves.iter().copied() {
+            let read = read_leaf(&self.cluster, &self.trust, jurisdiction, leaf_index).await;
+            let leaf = read.map_err(|source| ReleaseError::Leaf { role, slot, source })?;
+            let trusted = self.trust.jurisdiction(jurisdiction);
+            let member = trusted.and_then(|trust| trust.roster.committee(role).member(slot));
+            let logged = member.is_some_and(|member| match &leaf.content {
+                LeafContent::Release(intent) => {
+                    self.is_release(disclosure, role, slot, intent)
+                        && intent.verify(&member.identity).is_ok()
+                }
+                _ => false,
+            });
+            if !logged {
+                return Err(ReleaseError::OtherLeaf {
+                    role,
+                    slot,
+                    leaf_index,
+                });
+            }
+            let logged_at = leaf.logged_at;
+            releases.push(LoggedRelease {
+                role,
+                slot,
+                leaf_index,
+                logged_at,
+            });
+        }
+        Ok(releases)
+    }
+
+    fn is_release(
+        &self,
+        disclosure: &Disclosure,
+        role: Role,
+        slot: Slot,
+        intent: &ReleaseIntent,
+    ) -> bool {
+        let selection = &disclosure.view.selection;
+        intent.request == disclosure.view.id
+            && intent.selection == selection.id()
+            && intent.count == selection.count
+            && intent.recipient == self.key.encapsulation_key().recipient_hash()
+            && (intent.role, intent.slot) == (role, slot)
+    }
+
     /// Tells the shard that the records were received.
     ///
     /// # Errors
@@ -276,6 +370,22 @@ struct Collected {
 }
 
 impl Collected {
+    fn disclosure(&self, view: RequestView, opening: Opening) -> Disclosure {
+        let place = |partial: &VerifiedPartial| {
+            let place = partial.place();
+            (place.role, place.slot, place.leaf_index)
+        };
+        let mut leaves: Vec<_> = self.partials.iter().map(place).collect();
+        leaves.sort();
+        leaves.dedup();
+        Disclosure {
+            view,
+            opening,
+            members: self.members(),
+            leaves,
+        }
+    }
+
     fn members(&self) -> Vec<(Role, Slot)> {
         let mut members: Vec<_> = self
             .partials
