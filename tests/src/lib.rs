@@ -8,6 +8,7 @@ pub mod shared;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -49,18 +50,31 @@ pub fn failed(failure: Failure) -> anyhow::Error {
 /// # Errors
 /// When no ports are free or a process does not come up.
 pub async fn cluster(binary: &str, except: &[&str]) -> anyhow::Result<Running> {
-    let stage = build(binary)?;
-    let mut running = Running::with_second_authority(stage)?;
-    running.stage.start(except).await.map_err(failed)?;
+    let mut running = Running::with_second_authority(build(binary)?)?;
+    if running.stage.start(except).await.is_err() {
+        // Another program took a port just then: once more, elsewhere.
+        running = Running::with_second_authority(build(binary)?)?;
+        running.stage.start(except).await.map_err(failed)?;
+    }
     running.stage.set_up(|_| {}).await.map_err(failed)?;
     Ok(running)
 }
 
+/// First ports of clusters lie between these: below what the system gives outgoing connections, one of
+/// which might take a port between the look at it and its use.
+const PORTS: std::ops::Range<u16> = 12_000..32_000;
+
+/// Clusters that this program has begun; the next one begins on other ports, as the last one may still
+/// be ending.
+static BEGUN: AtomicU16 = AtomicU16::new(0);
+
 fn build(binary: &str) -> anyhow::Result<Stage> {
     // Several test programs may look at once: each begins elsewhere, and a taken port is seen.
-    let begin = 20_000 + (std::process::id() as u16 % 400) * SPAN;
-    for step in 0..200u16 {
-        let port = 20_000 + (begin - 20_000 + step * SPAN) % 40_000;
+    let places = (PORTS.end - PORTS.start) / SPAN;
+    let begin = (std::process::id() % 1000) as u16 * 7;
+    for _ in 0..places {
+        let place = (begin + BEGUN.fetch_add(1, Ordering::Relaxed)) % places;
+        let port = PORTS.start + place * SPAN;
         if Ports::from_base(port).check_free().is_ok() {
             return Stage::build(None, port, false, PathBuf::from(binary)).map_err(failed);
         }
