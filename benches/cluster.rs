@@ -138,19 +138,19 @@ fn sealed_ahead(
     cluster: &BenchCluster,
 ) -> anyhow::Result<Goal> {
     let mut goal = Goal::new(
-        "durable put of sealed blocks of 1,000, 3 nodes, 16 lanes",
+        "durable put of sealed blocks of 1,000, 3 nodes, 4 lanes",
         40_000.0,
     );
     let (client, identity) = (cluster.as_edge()?, cluster.sealing_identity()?);
     let mut group = group(criterion, "put sealed blocks of 1,000 on 3 nodes");
-    for count in [16, 4, 1] {
+    for count in [4, 1] {
         let mut lanes = runtime.block_on(Lanes::open(&client, &identity, count))?;
         let mut rounds = Rounds::new(format!("{count} under way"), count * BLOCKS);
         rounds.run(&mut group, || {
             let blocks = lanes.seal_ahead(BLOCKS)?;
             runtime.block_on(lanes.put(blocks))
         });
-        rounds.end((count == 16).then_some(&mut goal))?;
+        rounds.end((count == 4).then_some(&mut goal))?;
     }
     group.finish();
     Ok(goal)
