@@ -25,6 +25,7 @@ use bailiwick_shard::{
     CertificatePlan, Command, CommandBody, MemberRefusal, Outcome, PlannedMember, Rejection,
 };
 use bailiwick_transport::Operation;
+use bailiwick_types::limits::{LIVE_CERTIFICATES, PARTIAL_CHUNK_RECORDS};
 use bailiwick_types::{CommandKey, GroupId, Identity, Name, RequestId, ShardId};
 use bytes::Bytes;
 
@@ -492,8 +493,11 @@ impl Vault {
                 message: "partial: its release is not a leaf of the log".to_owned(),
             });
         }
+        // As many chunks as the selection needs, and one unfinished for each period.
+        let chunks = (view.selection.count as usize).div_ceil(PARTIAL_CHUNK_RECORDS);
+        let most = chunks * 2 + LIVE_CERTIFICATES;
         self.spool
-            .put(message.partial, clock::now())
+            .put(message.partial, most, clock::now())
             .map_err(|error| match error {
                 super::spool::SpoolError::Full => Refusal::Overloaded,
                 oversize => Refusal::Malformed(oversize.to_string()),

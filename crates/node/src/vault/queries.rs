@@ -25,7 +25,7 @@ use bailiwick_envelope::approval::Decision;
 use bailiwick_shard::{query, view};
 use bailiwick_storage::StoreView;
 use bailiwick_types::store::StoreError;
-use bailiwick_types::{CommandKey, Digest, RequestId, Role, ShardId, Slot};
+use bailiwick_types::{CommandKey, Digest, Identity, PeerRole, RequestId, Role, ShardId, Slot};
 use tokio::time::Instant;
 
 use super::Vault;
@@ -80,13 +80,50 @@ impl Vault {
         Ok(found.map(request_view))
     }
 
-    pub(super) async fn read_request(&self, message: ReadRequest) -> Result<RequestView, Refusal> {
+    /// Refuses intake services and recipients that are not enrolled in the jurisdiction: a
+    /// certificate says who somebody is, not where they may act.
+    pub(super) async fn check_enrolled(
+        &self,
+        peer: &Identity,
+        shard: ShardId,
+    ) -> Result<(), Refusal> {
+        if !matches!(peer.role, PeerRole::Intake | PeerRole::Recipient) {
+            return Ok(());
+        }
+        let enrolments = self.query(shard, |store| query::enrolments(store)).await?;
+        let enrolled = enrolments
+            .iter()
+            .any(|enrolled| match (peer.role, enrolled) {
+                (PeerRole::Intake, view::Enrolled::Intake { name })
+                | (PeerRole::Recipient, view::Enrolled::Recipient { name, .. }) => *name == peer.id,
+                _ => false,
+            });
+        if enrolled {
+            return Ok(());
+        }
+        Err(Refusal::Rejected {
+            code: "not_enrolled".to_owned(),
+            message: format!("{} is not enrolled in {}", peer.id, shard.jurisdiction),
+        })
+    }
+
+    pub(super) async fn read_request(
+        &self,
+        peer: &Identity,
+        message: ReadRequest,
+    ) -> Result<RequestView, Refusal> {
+        self.check_enrolled(peer, message.shard).await?;
         let until = wait_until(message.wait_ms);
         let mut applied = self.applied(message.shard)?;
         loop {
             applied.borrow_and_update();
             let view = self.request_view(message.shard, message.request).await?;
-            let view = view.ok_or(Refusal::NotFound(format!("request {}", message.request)))?;
+            // A recipient sees its own requests, and of others not even that they are there.
+            let own = |view: &RequestView| {
+                peer.role != PeerRole::Recipient || view.request.recipient.name == peer.id
+            };
+            let missing = Refusal::NotFound(format!("request {}", message.request));
+            let view = view.filter(own).ok_or(missing)?;
             if Some(view.state) != message.unless {
                 return Ok(view);
             }
@@ -130,7 +167,12 @@ impl Vault {
             .ok_or(Refusal::NoSuchShard(shard))
     }
 
-    pub(super) async fn list_requests(&self, list: ListRequests) -> Result<RequestList, Refusal> {
+    pub(super) async fn list_requests(
+        &self,
+        peer: &Identity,
+        list: ListRequests,
+    ) -> Result<RequestList, Refusal> {
+        self.check_enrolled(peer, list.shard).await?;
         let limit = list.limit.min(LIST_ROWS) as usize;
         let now = clock::now();
         let (requests, more) = self
@@ -138,13 +180,21 @@ impl Vault {
                 query::requests(store, list.after, limit, list.open_only, now)
             })
             .await?;
+        let own = |found: &&view::RequestView| {
+            peer.role != PeerRole::Recipient || found.request.recipient.name == peer.id
+        };
         Ok(RequestList {
-            requests: requests.iter().map(summary).collect(),
+            requests: requests.iter().filter(own).map(summary).collect(),
             more,
         })
     }
 
-    pub(super) async fn list_labels(&self, list: ListLabels) -> Result<LabelList, Refusal> {
+    pub(super) async fn list_labels(
+        &self,
+        peer: &Identity,
+        list: ListLabels,
+    ) -> Result<LabelList, Refusal> {
+        self.check_enrolled(peer, list.shard).await?;
         let limit = list.limit.min(LIST_ROWS) as usize;
         let page = self
             .query(list.shard, move |store| {
@@ -250,7 +300,20 @@ impl Vault {
         Ok(())
     }
 
-    pub(super) async fn read_log(&self, read: ReadLog) -> Result<LogPage, Refusal> {
+    pub(super) async fn read_log(
+        &self,
+        peer: &Identity,
+        read: ReadLog,
+    ) -> Result<LogPage, Refusal> {
+        if peer.role == PeerRole::Witness {
+            // An outside witness needs sizes and roots; what is behind a leaf opens to the roles
+            // that take part, and to the public when the gag ends.
+            return Err(Refusal::Rejected {
+                code: "opened_leaves".to_owned(),
+                message: "this answer holds opened leaves, which are not for witnesses".to_owned(),
+            });
+        }
+        self.check_enrolled(peer, read.shard).await?;
         self.leads(read.shard)?;
         let Some((size, note)) = self.hub(read.shard).cosigned() else {
             return Ok(LogPage {

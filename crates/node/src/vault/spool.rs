@@ -20,6 +20,9 @@ pub enum SpoolError {
     /// Longer than a partial can be: the approver's fault.
     #[error("a partial of {0} bytes is longer than any can be")]
     Oversize(usize),
+    /// More partials than a member needs for a selection: the approver's fault.
+    #[error("more partials than the selection needs")]
+    TooMany,
     /// No room until others are delivered or expire.
     #[error("the spool is full")]
     Full,
@@ -59,12 +62,17 @@ impl Spool {
             .expect("nothing panics while it holds the spool")
     }
 
-    /// Takes a partial; one that is there already (same place) is dropped: its member repeats
-    /// itself after a lost leader.
+    /// Takes a partial, of at most `most` of one member for one request; one that is there already
+    /// (same place) is dropped: its member repeats itself after a lost leader.
     ///
     /// # Errors
     /// [`SpoolError`] when it is too long or there is no room.
-    pub fn put(&self, partial: SealedPartial, now: Timestamp) -> Result<(), SpoolError> {
+    pub fn put(
+        &self,
+        partial: SealedPartial,
+        most: usize,
+        now: Timestamp,
+    ) -> Result<(), SpoolError> {
         let length = partial.sealed.len();
         if length > PARTIAL_BYTES {
             return Err(SpoolError::Oversize(length));
@@ -82,6 +90,14 @@ impl Spool {
             .any(|known| known.place == partial.place)
         {
             return Ok(());
+        }
+        let member = (partial.place.role, partial.place.slot);
+        let of_member = delivery
+            .partials
+            .iter()
+            .filter(|known| (known.place.role, known.place.slot) == member);
+        if of_member.count() >= most {
+            return Err(SpoolError::TooMany);
         }
         delivery.partials.push(partial);
         held.bytes += length;
@@ -181,7 +197,9 @@ mod tests {
     fn repeats_are_dropped_and_pages_continue() {
         let spool = Spool::default();
         for slot in [1, 1, 2] {
-            spool.put(partial(1, slot, 10), Timestamp(1)).expect("room");
+            spool
+                .put(partial(1, slot, 10), 9, Timestamp(1))
+                .expect("room");
         }
         let request = RequestId([1; 32]);
         let (page, held) = spool.read(&request, 0, 10);
@@ -195,16 +213,39 @@ mod tests {
     #[test]
     fn partials_expire_and_oversize_is_refused() {
         let spool = Spool::default();
-        spool.put(partial(1, 1, 10), Timestamp(0)).expect("room");
+        spool.put(partial(1, 1, 10), 9, Timestamp(0)).expect("room");
         let later = Timestamp(0)
             .plus(SPOOL_LIFETIME)
             .plus(std::time::Duration::from_secs(1));
-        spool.put(partial(2, 1, 5), later).expect("room");
+        spool.put(partial(2, 1, 5), 9, later).expect("room");
         assert_eq!(spool.bytes(), 5);
         let long = partial(3, 1, PARTIAL_BYTES + 1);
         assert_eq!(
-            spool.put(long, later),
+            spool.put(long, 9, later),
             Err(SpoolError::Oversize(PARTIAL_BYTES + 1))
+        );
+    }
+
+    #[test]
+    fn a_member_cannot_fill_the_spool() {
+        let spool = Spool::default();
+        for chunk in 0..3 {
+            let mut next = partial(1, 1, 10);
+            next.place.chunk = chunk;
+            let taken = spool.put(next, 2, Timestamp(1));
+            assert_eq!(
+                taken,
+                if chunk < 2 {
+                    Ok(())
+                } else {
+                    Err(SpoolError::TooMany)
+                }
+            );
+        }
+        assert_eq!(
+            spool.put(partial(1, 2, 10), 2, Timestamp(1)),
+            Ok(()),
+            "others are unaffected"
         );
     }
 }
