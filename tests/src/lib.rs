@@ -50,10 +50,24 @@ pub fn failed(failure: Failure) -> anyhow::Error {
 /// # Errors
 /// When no ports are free or a process does not come up.
 pub async fn cluster(binary: &str, except: &[&str]) -> anyhow::Result<Running> {
+    prepared_cluster(binary, except, |_| Ok(())).await
+}
+
+/// The same, with `prepare` called on its folder before anything runs.
+///
+/// # Errors
+/// As [`cluster`], and what `prepare` says.
+pub async fn prepared_cluster(
+    binary: &str,
+    except: &[&str],
+    prepare: impl Fn(&Path) -> anyhow::Result<()>,
+) -> anyhow::Result<Running> {
     let mut running = Running::with_second_authority(build(binary)?)?;
+    prepare(running.root())?;
     if running.stage.start(except).await.is_err() {
         // Another program took a port just then: once more, elsewhere.
         running = Running::with_second_authority(build(binary)?)?;
+        prepare(running.root())?;
         running.stage.start(except).await.map_err(failed)?;
     }
     running.stage.set_up(|_| {}).await.map_err(failed)?;
