@@ -206,9 +206,12 @@ fn derive(root: &Path, loot: &Loot, members: &[(Role, u8)]) -> anyhow::Result<Kn
     Ok(known)
 }
 
+/// The certificate that opens a shard's sessions, and every stolen member's identity key.
+type Thieves = (VerifiedCertificate, BTreeMap<(Role, Slot), SigningKey>);
+
 /// A certificate of the thief's own making for the loot's committees: its members' identities are keys
 /// that the thief has, so that it can sign any answer in any member's name.
-fn masks(loot: &Loot) -> anyhow::Result<(VerifiedCertificate, BTreeMap<(Role, Slot), SigningKey>)> {
+fn masks(loot: &Loot) -> anyhow::Result<Thieves> {
     let mut keys = BTreeMap::new();
     let mut body = loot.certificate.body().clone();
     let mut rosters = Vec::new();
