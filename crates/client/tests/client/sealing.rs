@@ -17,10 +17,11 @@ use bailiwick_client::sealing::{
 };
 use bailiwick_envelope::SigningKey;
 use bailiwick_envelope::block::SealedBlock;
+use bailiwick_envelope::leaf::LeafContent;
 use bailiwick_envelope::record::{PhoneRecord, Plaintext};
 use bailiwick_threshold::{DecapsulationKey, RecordToSeal};
 use bailiwick_transport::Operation;
-use bailiwick_types::{RecordId, SessionId, SubjectPseudonym, codec};
+use bailiwick_types::{CertificateId, RecordId, SessionId, SubjectPseudonym, codec};
 use bytes::Bytes;
 use tokio::net::TcpListener;
 
@@ -332,7 +333,9 @@ async fn the_high_water_mark_is_raised_before_a_session_is_opened() {
 /// is not in the log, or only under a checkpoint that is too old or cosigned by one role.
 #[tokio::test]
 async fn an_edge_takes_no_key_on_the_directorys_word() {
-    let world = World::new();
+    let mut world = World::new();
+    let certificate = CertificateId([9; 32]);
+    let others = world.log(LeafContent::Certificate { certificate }) as usize;
     let (now, trust) = (bailiwick_client::now(), world.trust());
     let everybody: Vec<_> = world.members.keys().copied().collect();
     let one_role: Vec<_> = everybody[..3].to_vec();
@@ -342,8 +345,6 @@ async fn an_edge_takes_no_key_on_the_directorys_word() {
     let mut swapped = World::new();
     let stranger = DecapsulationKey::from_bytes(&[251; 32]).encapsulation_key();
     swapped.certificate.body.workflow.members[0].periods = vec![stranger];
-    let mut other_leaf = world.certificates();
-    other_leaf.valid[0].leaf = world.leaves[0].clone();
     let mut not_logged = world.certificates();
     not_logged.valid[0].proof[0].0[0] ^= 1;
     let mut unsigned = world.certificates();
@@ -354,7 +355,14 @@ async fn an_edge_takes_no_key_on_the_directorys_word() {
             "strangers in every seat",
             World::of_strangers().certificates(),
         ),
-        ("another leaf", other_leaf),
+        (
+            "signed, beside a leaf of no certificate",
+            world.certificates_with_leaf(0),
+        ),
+        (
+            "signed, beside another certificate's leaf",
+            world.certificates_with_leaf(others),
+        ),
         ("a proof that does not verify", not_logged),
         (
             "an old checkpoint",

@@ -355,6 +355,16 @@ impl World {
         self.certificates_under(self.checkpoint(self.leaves.len()))
     }
 
+    /// The certificate beside a leaf that stands in the log, but is another one's.
+    pub(crate) fn certificates_with_leaf(&self, index: usize) -> Certificates {
+        let mut certificates = self.certificates();
+        let shown = &mut certificates.valid[0];
+        shown.leaf = self.leaves[index].clone();
+        shown.leaf_index = index as u64;
+        shown.proof = proof(&self.tree(self.leaves.len()), index);
+        certificates
+    }
+
     pub(crate) fn certificates_under(&self, checkpoint: String) -> Certificates {
         Certificates {
             valid: vec![LoggedCertificate {
