@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bailiwick_envelope::block::{BlockPlace, SealedRecord};
 use bailiwick_envelope::selection::RecordPosition;
-use bailiwick_envelope::sha256;
+use bailiwick_envelope::{Canonical, sha256};
 use bailiwick_tlog::MerkleTree;
 use bailiwick_types::store::{ReadStore, StoreError};
 use bailiwick_types::{Digest, RequestId, SessionId, ShardId};
@@ -20,6 +20,11 @@ use crate::view::{CiphertextPage, CiphertextRecord, EvidenceBlock, EvidencePage,
 
 /// Most records of one page.
 pub(crate) const PAGE: u32 = 1024;
+/// Headers, manifests and records of a page end when they have about this many bytes: half a message,
+/// so that the last session's header and the framing still fit.
+const PAGE_BYTES: usize = bailiwick_types::limits::MESSAGE_BYTES / 2;
+/// A record with its label and the hashes of a proof in a full block: under this many bytes.
+const RECORD_BYTES: usize = 1024;
 
 /// A page for approvers: labels, manifests, proofs, headers; no ciphertext.
 pub(crate) fn evidence(
@@ -33,6 +38,8 @@ pub(crate) fn evidence(
     let mut sessions = BTreeMap::new();
     let mut blocks = BTreeMap::new();
     let mut page = Vec::new();
+    let mut headers = Vec::new();
+    let mut bytes = 0;
     for (entry, index) in entries(store, rd, from, limit.min(PAGE))?
         .into_iter()
         .zip(from..)
@@ -52,7 +59,12 @@ pub(crate) fn evidence(
                 manifest: manifest.manifest.clone(),
                 signature: manifest.signature,
             });
-        sessions.insert(place.sid, (entry.period, entry.position.session));
+        if sessions.insert(place.sid, ()).is_none() {
+            let header = header(store, entry.period, entry.position.session)?;
+            bytes += header.to_bytes().len();
+            headers.push(header);
+        }
+        bytes += RECORD_BYTES;
         let proof = prove(store, entry.period, entry.position, manifest, place)?;
         page.push(EvidenceRecord {
             index,
@@ -62,12 +74,12 @@ pub(crate) fn evidence(
             ciphertext_hash: sha256(&record.ciphertext),
             proof,
         });
+        if bytes >= PAGE_BYTES {
+            break;
+        }
     }
-    let headers = sessions.into_values();
     Ok(EvidencePage {
-        sessions: headers
-            .map(|(period, number)| header(store, period, number))
-            .collect::<Result<_, _>>()?,
+        sessions: headers,
         blocks: blocks.into_values().collect(),
         records: page,
     })

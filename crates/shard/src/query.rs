@@ -9,7 +9,7 @@ use bailiwick_envelope::Canonical;
 use bailiwick_envelope::header::SessionHeader;
 use bailiwick_envelope::leaf::OpenedLeaf;
 use bailiwick_tlog::{self as tlog, Hash};
-use bailiwick_types::store::{ReadStore, StoreError};
+use bailiwick_types::store::{ReadStore, StoreError, prefix_end};
 use bailiwick_types::{
     CertificateId, KeyId, Minute, RequestId, Role, SessionId, Slot, SubjectPseudonym, Timestamp,
 };
@@ -82,7 +82,13 @@ pub fn session_header(
     }
 }
 
-/// At most `limit` headers that a member has not answered, oldest first.
+/// Unanswered rows that are looked at: more than all edges may open in a session's lifetime.
+const UNANSWERED_LOOK: usize = 16_384;
+/// Expired ones after which the look ends.
+const EXPIRED_IN_A_ROW: usize = 64;
+
+/// At most `limit` headers of sessions that have not expired by log time and that a member has not
+/// answered, newest first: what it cannot answer never stands before what it can.
 ///
 /// # Errors
 /// [`StoreError`] when the disk fails.
@@ -93,11 +99,28 @@ pub fn unanswered_sessions(
     limit: usize,
 ) -> Result<Vec<SessionHeader>, StoreError> {
     let prefix = member_key(&[], role, slot, &[]);
-    let mut headers = Vec::new();
-    for (key, value) in store.scan_prefix(UNANSWERED, &prefix, limit.min(PAGE))? {
-        let period = tail_u32(UNANSWERED, &value)?;
-        let number = tail_u32(UNANSWERED, &key)?;
-        headers.push(sessions::header(store, period, number)?);
+    let Some(info) = shard_info(store)? else {
+        return Ok(Vec::new());
+    };
+    let first = info.sessions.saturating_sub(UNANSWERED_LOOK as u32);
+    let from = member_key(&[], role, slot, &first.to_be_bytes());
+    let end = prefix_end(&prefix);
+    let to = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    let rows = store.scan(UNANSWERED, Bound::Included(&from), to, UNANSWERED_LOOK + 1)?;
+    let (mut headers, mut expired) = (Vec::new(), 0);
+    for (key, value) in rows.iter().rev() {
+        // Sessions expire about in the order of their numbers: behind many that have, all have.
+        if headers.len() == limit || expired == EXPIRED_IN_A_ROW {
+            break;
+        }
+        let period = tail_u32(UNANSWERED, value)?;
+        let number = tail_u32(UNANSWERED, key)?;
+        let header = sessions::header(store, period, number)?;
+        if header.body.expires_at > info.last_stamp {
+            headers.push(header);
+        } else {
+            expired += 1;
+        }
     }
     Ok(headers)
 }

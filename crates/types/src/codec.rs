@@ -12,6 +12,12 @@ use serde::de::DeserializeOwned;
 /// Longest encoding that [`decode`] reads, in bytes: a snapshot chunk or a full block, doubled.
 pub const DECODE_LIMIT: usize = 8 << 20;
 
+/// Longest file of our own that is kept as one value, in bytes.
+pub const FILE_LIMIT: usize = 1 << 30;
+
+const FILES: Configuration<LittleEndian, Fixint, Limit<FILE_LIMIT>> = bincode::config::standard()
+    .with_fixed_int_encoding()
+    .with_limit::<FILE_LIMIT>();
 const CONFIGURATION: Configuration<LittleEndian, Fixint, Limit<DECODE_LIMIT>> =
     bincode::config::standard()
         .with_fixed_int_encoding()
@@ -20,9 +26,12 @@ const CONFIGURATION: Configuration<LittleEndian, Fixint, Limit<DECODE_LIMIT>> =
 /// Why bytes are no value.
 #[derive(Debug, thiserror::Error)]
 pub enum CodecError {
-    /// The value cannot be encoded, or is longer than [`DECODE_LIMIT`].
+    /// The value cannot be encoded.
     #[error("cannot encode")]
     Encode(#[source] bincode::error::EncodeError),
+    /// The encoding is longer than what decodes it reads.
+    #[error("{0} bytes are more than the limit")]
+    TooLong(usize),
     /// The bytes are not an encoding of the type.
     #[error("cannot decode")]
     Decode(#[source] bincode::error::DecodeError),
@@ -34,9 +43,41 @@ pub enum CodecError {
 /// Encodes a value.
 ///
 /// # Errors
-/// [`CodecError::Encode`] when the value is longer than [`DECODE_LIMIT`].
+/// [`CodecError::TooLong`] when the encoding is longer than [`DECODE_LIMIT`]: bincode's own limit is
+/// not looked at when it encodes.
 pub fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
-    bincode::serde::encode_to_vec(value, CONFIGURATION).map_err(CodecError::Encode)
+    let bytes = bincode::serde::encode_to_vec(value, CONFIGURATION).map_err(CodecError::Encode)?;
+    if bytes.len() > DECODE_LIMIT {
+        Err(CodecError::TooLong(bytes.len()))
+    } else {
+        Ok(bytes)
+    }
+}
+
+/// Encodes a value for a file of our own, which may grow beyond a message; for [`decode_file`].
+///
+/// # Errors
+/// [`CodecError::TooLong`] when the encoding is longer than [`FILE_LIMIT`].
+pub fn encode_file<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CodecError> {
+    let bytes = bincode::serde::encode_to_vec(value, FILES).map_err(CodecError::Encode)?;
+    if bytes.len() > FILE_LIMIT {
+        Err(CodecError::TooLong(bytes.len()))
+    } else {
+        Ok(bytes)
+    }
+}
+
+/// Decodes a value from exactly the bytes of a file of our own.
+///
+/// # Errors
+/// As [`decode`], with [`FILE_LIMIT`].
+pub fn decode_file<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    let decoded = bincode::serde::decode_from_slice(bytes, FILES);
+    let (value, consumed) = decoded.map_err(CodecError::Decode)?;
+    match bytes.len() - consumed {
+        0 => Ok(value),
+        left => Err(CodecError::Trailing(left)),
+    }
 }
 
 /// Decodes a value from exactly these bytes.
@@ -78,6 +119,15 @@ mod tests {
             decode::<(u32, String, Vec<u8>, Option<u64>)>(&bytes).expect("decodes"),
             value
         );
+    }
+
+    /// What was written must be readable again: a value that only encodes is refused.
+    #[test]
+    fn nothing_is_encoded_that_would_not_decode() {
+        let long = vec![7u8; DECODE_LIMIT + 1];
+        assert!(matches!(encode(&long), Err(CodecError::TooLong(_))));
+        let bytes = encode_file(&long).expect("a file may be longer");
+        assert_eq!(decode_file::<Vec<u8>>(&bytes).expect("and is read"), long);
     }
 
     #[test]

@@ -32,6 +32,10 @@ use crate::clock;
 
 /// Wait before the next attempt to reach a leader; doubled up to [`RETRY_CEILING`].
 const RETRY: Duration = Duration::from_millis(50);
+/// Most releases under way or remembered at once; the busiest day has a few hundred requests.
+const PENDING_RELEASES: usize = 16_384;
+/// Most sessions that wait for their certificate to be folded.
+const WAITING_SESSIONS: usize = 256;
 /// Wait before a leader that was named is asked; two that name each other are not spun between.
 const REDIRECT: Duration = Duration::from_millis(10);
 const RETRY_CEILING: Duration = Duration::from_millis(200);
@@ -191,6 +195,7 @@ impl Attendant {
                 }
                 Event::Sessions(headers) => {
                     self.waiting.extend(headers);
+                    self.waiting.truncate(WAITING_SESSIONS);
                     self.acknowledge_waiting(link).await?;
                 }
                 Event::Drafts(drafts) => {
@@ -200,7 +205,10 @@ impl Attendant {
                 }
                 Event::Approved(requests) => {
                     for request in requests {
-                        self.releases.entry(request).or_default();
+                        // A hint only: bounded, because the leader's word is nobody's.
+                        if self.releases.len() < PENDING_RELEASES {
+                            self.releases.entry(request).or_default();
+                        }
                     }
                     self.pursue_releases(link).await?;
                 }

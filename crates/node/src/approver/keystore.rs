@@ -211,7 +211,7 @@ impl Keystore {
         let path = self.folder(of)?.join("log");
         match read(&path)? {
             None => Ok(LogFollower::new(origin)),
-            Some(bytes) => codec::decode(&bytes).map_err(|_| KeystoreError::Damaged {
+            Some(bytes) => codec::decode_file(&bytes).map_err(|_| KeystoreError::Damaged {
                 path,
                 reason: "no followed log",
             }),
@@ -225,7 +225,7 @@ impl Keystore {
         follower: &LogFollower,
     ) -> Result<(), KeystoreError> {
         let path = self.folder(of)?.join("log");
-        let bytes = codec::encode(follower).map_err(|_| KeystoreError::Damaged {
+        let bytes = codec::encode_file(follower).map_err(|_| KeystoreError::Damaged {
             path: path.clone(),
             reason: "too long",
         })?;

@@ -48,6 +48,14 @@ pub(super) enum Release {
     Refused,
 }
 
+/// Why a sealed partial is not sent.
+enum Stopped {
+    /// The request was recalled.
+    Recalled,
+    /// The jurisdiction is frozen.
+    Frozen,
+}
+
 /// What a step towards a release came to.
 enum Step {
     /// Go on at once.
@@ -96,8 +104,14 @@ impl Attendant {
                 .is_none_or(|history| history.delivery().is_none() && history.recall().is_none())
         });
         for release in self.releases.values_mut() {
-            if let Release::Delivered(partials) = release {
-                *release = Release::Sealed(std::mem::take(partials));
+            match release {
+                Release::Delivered(partials) => {
+                    *release = Release::Sealed(std::mem::take(partials))
+                }
+                // The leaf may be lost, or the checks may rest on what this leader shows otherwise;
+                // they are made again, and the same intent gives the same leaf.
+                Release::Intended(_) | Release::Refused => *release = Release::Due,
+                Release::Due | Release::Sealed(_) => {}
             }
         }
         self.resume_own_releases();
@@ -137,6 +151,14 @@ impl Attendant {
                 Release::Due => self.check(link, request).await,
                 Release::Intended(approvable) => self.execute(*approvable).await,
                 Release::Sealed(partials) => {
+                    match self.stopped(request) {
+                        Some(Stopped::Recalled) => return Ok(()),
+                        Some(Stopped::Frozen) => {
+                            self.releases.insert(request, Release::Sealed(partials));
+                            return Ok(());
+                        }
+                        None => {}
+                    }
                     let put = self.put(link, &partials).await;
                     let kept = match put {
                         Ok(()) => Release::Delivered(partials),
@@ -158,12 +180,32 @@ impl Attendant {
                 Err(StepError::Refused(refusal)) => {
                     return self.refused(link, request, &refusal).await;
                 }
+                Err(StepError::Attend(AttendError::Link(LinkError::Refused(refusal))))
+                    if !refusal.is_transient() =>
+                {
+                    // One request that this leader does not have, or cannot show, ends neither the
+                    // stream nor the other requests.
+                    tracing::warn!(shard = %self.shard, %request, %refusal, "not shown");
+                    return Ok(());
+                }
                 Err(StepError::Attend(error)) => {
                     self.releases.insert(request, Release::Due);
                     return Err(error);
                 }
             }
         }
+    }
+
+    /// What was folded may forbid what is sealed already: a recall for good, a freeze for now.
+    fn stopped(&self, request: RequestId) -> Option<Stopped> {
+        let facts = self.follower.follower().facts();
+        let recalled = facts
+            .request(request)
+            .is_some_and(|history| history.recall().is_some());
+        if recalled {
+            return Some(Stopped::Recalled);
+        }
+        facts.freeze().map(|_| Stopped::Frozen)
     }
 
     /// A failed check: waited for when it may pass later, else said once and logged.
@@ -261,8 +303,12 @@ impl Attendant {
         let keys = self.approver.keys.lock().await;
         let approvable = Approvable::new(checks, &keys).map_err(Check)?;
         drop(keys);
-        self.intend(link, &approvable).await?;
-        Ok(Step::Next(Release::Intended(Box::new(approvable))))
+        if self.intend(link, &approvable).await? {
+            Ok(Step::Next(Release::Intended(Box::new(approvable))))
+        } else {
+            // Refused, by a freeze most likely: everything is checked again when the log has moved.
+            Ok(Step::Wait(Release::Due))
+        }
     }
 
     /// Every label of the selection, page by page.
@@ -287,8 +333,9 @@ impl Attendant {
         Ok(verifier.finish().map_err(Check)?)
     }
 
-    /// Posts the leaf that must come first. The same intent gives the same leaf again.
-    async fn intend(&self, link: &Link, approvable: &Approvable) -> Result<(), StepError> {
+    /// Posts the leaf that must come first; false when the shard refuses it. The same intent gives the
+    /// same leaf again.
+    async fn intend(&self, link: &Link, approvable: &Approvable) -> Result<bool, StepError> {
         let answer = MemberAnswer::Release(*approvable.intent());
         let message = AppendRelease {
             shard: self.shard,
@@ -296,7 +343,14 @@ impl Attendant {
         };
         let posted: Result<MemberAnswered, LinkError> =
             link.call(Operation::AppendRelease, &message).await;
-        Ok(tolerate(self.shard, "a release", posted.map(|_| ()))?)
+        match posted {
+            Ok(_) => Ok(true),
+            Err(LinkError::Refused(refusal)) if !refusal.is_transient() => {
+                tracing::warn!(shard = %self.shard, %refusal, "a release leaf is refused");
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// With the own leaf under a cosigned checkpoint, and recall and freeze looked at once more:

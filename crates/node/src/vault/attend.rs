@@ -268,6 +268,31 @@ impl Vault {
         }
     }
 
+    /// Refuses an approver that is no member of the jurisdiction's committees or of their plans.
+    pub(super) async fn check_member(
+        &self,
+        peer: &Identity,
+        shard: ShardId,
+    ) -> Result<(), Refusal> {
+        let looked = self.query(shard, look).await?;
+        let members = looked
+            .map(|looked| looked.cosigners.members)
+            .unwrap_or_default();
+        let is_member = members
+            .iter()
+            .any(|((role, _), (name, _))| peer.role.committee() == Some(*role) && *name == peer.id);
+        if is_member || members.is_empty() {
+            return Ok(());
+        }
+        Err(Refusal::Rejected {
+            code: "no_member".to_owned(),
+            message: format!(
+                "{} is no member of {}'s committees",
+                peer.id, shard.jurisdiction
+            ),
+        })
+    }
+
     /// Refuses a peer that speaks for a slot which the jurisdiction's committees, or their plans, give
     /// to somebody else. What members say is signed besides; this keeps one member's certificate
     /// from filling another's place.

@@ -45,6 +45,12 @@ pub(super) struct Asked<'a> {
 /// Bytes of a block's message that name session and block: what the key of a block is made of.
 const BLOCK_KEY_BYTES: usize = 128;
 
+/// A sealed partial without its records: encapsulated key, place, selection, signature.
+const PARTIAL_HEAD_BYTES: usize = 4096;
+/// A record's values in a partial: at most 20 of a member's holder sets (4-of-7), 41 bytes each, and
+/// its index.
+const PARTIAL_RECORD_BYTES: usize = 1024;
+
 impl Asked<'_> {
     fn key(&self) -> CommandKey {
         let payload = match self.operation {
@@ -324,6 +330,7 @@ impl Vault {
             reason,
             ..
         } = message;
+        self.check_enrolled(asked.peer, shard).await?;
         self.propose(asked, shard, CommandBody::RecallRequest { request, reason })
             .await?;
         self.spool.remove(&request);
@@ -492,6 +499,19 @@ impl Vault {
                 code: "release_not_logged".to_owned(),
                 message: "partial: its release is not a leaf of the log".to_owned(),
             });
+        }
+        if !self.may_release(message.shard, place.request).await? {
+            return Err(Refusal::Rejected {
+                code: "not_releasing".to_owned(),
+                message: "partial: the request was recalled, or the jurisdiction is frozen"
+                    .to_owned(),
+            });
+        }
+        let records = (view.selection.count as usize).min(PARTIAL_CHUNK_RECORDS);
+        if message.partial.sealed.len() > PARTIAL_HEAD_BYTES + records * PARTIAL_RECORD_BYTES {
+            return Err(Refusal::Malformed(
+                "a partial longer than its selection".to_owned(),
+            ));
         }
         // As many chunks as the selection needs, and one unfinished for each period.
         let chunks = (view.selection.count as usize).div_ceil(PARTIAL_CHUNK_RECORDS);

@@ -92,7 +92,7 @@ impl Vault {
             Operation::Freeze => answer(payload, |m| self.freeze(asked, m)).await,
             Operation::ReadRequest => answer(payload, |m| self.read_request(peer, m)).await,
             Operation::ListRequests => answer(payload, |m| self.list_requests(peer, m)).await,
-            Operation::ReadEvidence => answer(payload, |m| self.read_evidence(m)).await,
+            Operation::ReadEvidence => answer(payload, |m| self.read_evidence(peer, m)).await,
             Operation::ListLabels => answer(payload, |m| self.list_labels(peer, m)).await,
             Operation::AppendRelease => answer(payload, |m| self.append_release(asked, m)).await,
             Operation::PutPartial => answer(payload, |m| self.put_partial(peer, m)).await,

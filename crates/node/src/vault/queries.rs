@@ -1,6 +1,7 @@
 //! Reads: every one of them is a ReadIndex read on the leader, done off the async workers, and turned
 //! into the API's shapes. Only status and directory answer from what this node happens to know.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bailiwick_api::Refusal;
@@ -25,7 +26,9 @@ use bailiwick_envelope::approval::Decision;
 use bailiwick_shard::{query, view};
 use bailiwick_storage::StoreView;
 use bailiwick_types::store::StoreError;
-use bailiwick_types::{CommandKey, Digest, Identity, PeerRole, RequestId, Role, ShardId, Slot};
+use bailiwick_types::{
+    CommandKey, Digest, Identity, Name, PeerRole, RequestId, Role, ShardId, Slot,
+};
 use tokio::time::Instant;
 
 use super::Vault;
@@ -80,13 +83,16 @@ impl Vault {
         Ok(found.map(request_view))
     }
 
-    /// Refuses intake services and recipients that are not enrolled in the jurisdiction: a
-    /// certificate says who somebody is, not where they may act.
+    /// Refuses intake services and recipients that are not enrolled in the jurisdiction, and approvers
+    /// that are no members of it: a certificate says who somebody is, not where they may act.
     pub(super) async fn check_enrolled(
         &self,
         peer: &Identity,
         shard: ShardId,
     ) -> Result<(), Refusal> {
+        if peer.role.committee().is_some() {
+            return self.check_member(peer, shard).await;
+        }
         if !matches!(peer.role, PeerRole::Intake | PeerRole::Recipient) {
             return Ok(());
         }
@@ -207,7 +213,12 @@ impl Vault {
         })
     }
 
-    pub(super) async fn read_evidence(&self, read: ReadEvidence) -> Result<Evidence, Refusal> {
+    pub(super) async fn read_evidence(
+        &self,
+        peer: &Identity,
+        read: ReadEvidence,
+    ) -> Result<Evidence, Refusal> {
+        self.check_enrolled(peer, read.shard).await?;
         let limit = read.limit.min(PAGE_RECORDS);
         let page = self
             .query(read.shard, move |store| {
@@ -271,6 +282,15 @@ impl Vault {
         self.leads(read.shard)?;
         let until = wait_until(read.wait_ms);
         let mut changes = self.spool.changes();
+        while !self.may_release(read.shard, read.request).await? {
+            // Recalled, or the jurisdiction is frozen: what lies here already is not handed out.
+            let step = until.min(Instant::now() + Duration::from_millis(200));
+            tokio::time::sleep_until(step).await;
+            if Instant::now() >= until {
+                let (partials, held) = (Vec::new(), read.known);
+                return Ok(Partials { partials, held });
+            }
+        }
         loop {
             changes.borrow_and_update();
             let (partials, held) = self.spool.read(&read.request, read.known, PARTIALS_BYTES);
@@ -284,6 +304,25 @@ impl Vault {
                 return Ok(Partials { partials, held });
             }
         }
+    }
+
+    /// Whether values of a request may be handed on just now: not recalled, not frozen.
+    pub(super) async fn may_release(&self, shard: ShardId, id: RequestId) -> Result<bool, Refusal> {
+        let now = clock::now();
+        self.query(shard, move |store| {
+            let frozen = query::shard_info(store)?.is_none_or(|info| info.frozen.is_some());
+            let request = query::request(store, id, now)?;
+            let stopped = request.is_none_or(|request| {
+                matches!(
+                    request.state,
+                    view::RequestState::Recalled
+                        | view::RequestState::Refused
+                        | view::RequestState::Lapsed
+                )
+            });
+            Ok(!frozen && !stopped)
+        })
+        .await
     }
 
     async fn released_to(
@@ -322,9 +361,14 @@ impl Vault {
             });
         };
         let limit = u64::from(read.limit.min(LIST_ROWS)).min(size.saturating_sub(read.from));
+        let recipient = (peer.role == PeerRole::Recipient).then(|| peer.id.clone());
         let leaves = self
             .query(read.shard, move |store| {
-                proven_leaves(store, read.from, limit, size)
+                let mut leaves = proven_leaves(store, read.from, limit, size)?;
+                if let Some(recipient) = recipient {
+                    keep_own(store, &recipient, &mut leaves)?;
+                }
+                Ok(leaves)
             })
             .await?;
         Ok(LogPage {
@@ -479,6 +523,30 @@ fn proven_leaves(
         proven.push(ProvenLeaf { index, leaf, proof });
     }
     Ok(proven)
+}
+
+/// A recipient sees the leaves of its own requests; what others are about is not its to know.
+fn keep_own(
+    store: &StoreView,
+    recipient: &Name,
+    leaves: &mut Vec<ProvenLeaf>,
+) -> Result<(), StoreError> {
+    let mut own = BTreeMap::new();
+    let now = clock::now();
+    for id in leaves
+        .iter()
+        .filter_map(|proven| proven.leaf.content.request())
+    {
+        if let std::collections::btree_map::Entry::Vacant(entry) = own.entry(id) {
+            let request = query::request(store, id, now)?;
+            entry.insert(request.is_some_and(|found| found.request.recipient.name == *recipient));
+        }
+    }
+    leaves.retain(|proven| {
+        let id = proven.leaf.content.request();
+        id.is_some_and(|id| own.get(&id).copied().unwrap_or(false))
+    });
+    Ok(())
 }
 
 fn logged_certificate(
