@@ -1,7 +1,8 @@
 //! Attacks against a real cluster over real TLS, one module for each kind of attacker. The stories take
 //! turns with one cluster, and have subjects of their own.
 
-use bailiwick_tests::shared::{Shared, Turn};
+use bailiwick_tests::Running;
+use bailiwick_tests::shared::Shared;
 
 #[path = "attacks/certificates.rs"]
 mod certificates;
@@ -18,6 +19,8 @@ static CLUSTER: Shared = Shared::new();
 /// Just enough of both committees.
 const BOTH_QUORUMS: [&str; 4] = ["anna", "ben", "dora", "emil"];
 
-async fn turn() -> anyhow::Result<Turn> {
-    CLUSTER.turn(env!("CARGO_BIN_EXE_bailiwick-process")).await
+async fn story(tell: impl AsyncFnOnce(&mut Running) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    CLUSTER
+        .story(env!("CARGO_BIN_EXE_bailiwick-process"), tell)
+        .await
 }

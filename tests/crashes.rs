@@ -16,7 +16,7 @@ use bailiwick_cli::dev::stage::home;
 use bailiwick_client::auditor::read_log;
 use bailiwick_client::intake::Intake;
 use bailiwick_envelope::leaf::LeafKind;
-use bailiwick_tests::shared::{Shared, Turn};
+use bailiwick_tests::shared::Shared;
 use bailiwick_tests::{PATIENCE, Running, eventually, failed, inside, ip, window};
 use bailiwick_transport::{CallError, ConnectOptions, Connection, ExpectedPeer, Operation};
 use bailiwick_types::{Minute, RequestId, ShardId, SubjectPseudonym, codec};
@@ -31,8 +31,8 @@ fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_bailiwick-process")
 }
 
-async fn turn() -> anyhow::Result<Turn> {
-    CLUSTER.turn(binary()).await
+async fn story(tell: impl AsyncFnOnce(&mut Running) -> anyhow::Result<()>) -> anyhow::Result<()> {
+    CLUSTER.story(binary(), tell).await
 }
 
 /// An NDJSON file of IP addresses, those of a marked subject among many others'.
@@ -83,7 +83,7 @@ impl Import {
         let process = Command::new(binary())
             .arg("--profile")
             .arg(cluster.stage.layout.profile(BACKEND))
-            .args(["record", "import", "--in-flight", "1"])
+            .args(["record", "import", "--in-flight", "2"])
             .arg(file)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
@@ -137,7 +137,7 @@ async fn ids(cluster: &Running, account: &str) -> anyhow::Result<usize> {
 }
 
 /// Imports a file, kills `victim` in the midst of it, and goes on until all of it is there, once.
-async fn kill_and_go_on(cluster: &mut Turn, name: &str, victim: &str) -> anyhow::Result<()> {
+async fn kill_and_go_on(cluster: &mut Running, name: &str, victim: &str) -> anyhow::Result<()> {
     let file = write_file(cluster.root(), name)?;
     let before = stored(cluster).await?;
     let mut import = Import::start(cluster, &file)?;
@@ -149,6 +149,16 @@ async fn kill_and_go_on(cluster: &mut Turn, name: &str, victim: &str) -> anyhow:
     ensure!(import.runs()?, "{name} was over before {victim} was killed");
     if victim == "importer" {
         drop(import);
+        // Each time there are calls under way of which it never hears.
+        for sixth in 2..=5 {
+            let there = before + sixth * RECORDS as u64 / 6;
+            let import = Import::start(cluster, &file)?;
+            eventually("more of the import", PATIENCE, || async {
+                Ok((stored(cluster).await? >= there).then_some(()))
+            })
+            .await?;
+            drop(import);
+        }
     } else {
         cluster.stage.kill(victim).map_err(failed)?;
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -186,32 +196,34 @@ async fn kill_and_go_on(cluster: &mut Turn, name: &str, victim: &str) -> anyhow:
 /// midst of an import of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn kill_any_process_during_an_import_and_it_resumes() -> anyhow::Result<()> {
-    let mut cluster = turn().await?;
-    let leader = cluster.stage.leader().await.map_err(failed)?;
-    kill_and_go_on(&mut cluster, "leader", &leader).await?;
-    let leader = cluster.stage.leader().await.map_err(failed)?;
-    let vaults = ["vault-1", "vault-2", "vault-3"];
-    let follower = vaults.into_iter().find(|name| *name != leader);
-    kill_and_go_on(&mut cluster, "follower", follower.context("one of three")?).await?;
-    kill_and_go_on(&mut cluster, "edge", "edge-1").await?;
-    kill_and_go_on(&mut cluster, "approver", "workflow-2").await?;
-    kill_and_go_on(&mut cluster, "importer", "importer").await?;
+    story(async |cluster| {
+        let leader = cluster.stage.leader().await.map_err(failed)?;
+        kill_and_go_on(cluster, "leader", &leader).await?;
+        let leader = cluster.stage.leader().await.map_err(failed)?;
+        let vaults = ["vault-1", "vault-2", "vault-3"];
+        let follower = vaults.into_iter().find(|name| *name != leader);
+        kill_and_go_on(cluster, "follower", follower.context("one of three")?).await?;
+        kill_and_go_on(cluster, "edge", "edge-1").await?;
+        kill_and_go_on(cluster, "approver", "workflow-2").await?;
+        kill_and_go_on(cluster, "importer", "importer").await?;
 
-    // And they open: of each import one record, and of the marked subjects more than an order's cap.
-    for name in ["leader", "follower", "edge", "approver", "importer"] {
-        let (marked, reference) = (format!("marked-{name}"), format!("over-{name}"));
-        let over = cluster.request(&marked, &reference).await;
-        ensure!(over.is_err(), "{MARKED} are over the cap of 100");
-        let account = format!("{name}-{}", RECORDS - 1);
-        let request = cluster.request(&account, &format!("case-{name}")).await?.id;
-        cluster
-            .approve(request, &["anna", "ben", "dora", "emil"])
-            .await?;
-        let expected = format!("192.0.2.{}", (RECORDS - 1) % 250 + 1);
-        let values = cluster.values(request).await?;
-        ensure!(values == [expected], "{values:?}");
-    }
-    Ok(())
+        // And they open: of each import one record, and of the marked subjects more than an order's cap.
+        for name in ["leader", "follower", "edge", "approver", "importer"] {
+            let (marked, reference) = (format!("marked-{name}"), format!("over-{name}"));
+            let over = cluster.request(&marked, &reference).await;
+            ensure!(over.is_err(), "{MARKED} are over the cap of 100");
+            let account = format!("{name}-{}", RECORDS - 1);
+            let request = cluster.request(&account, &format!("case-{name}")).await?.id;
+            cluster
+                .approve(request, &["anna", "ben", "dora", "emil"])
+                .await?;
+            let expected = format!("192.0.2.{}", (RECORDS - 1) % 250 + 1);
+            let values = cluster.values(request).await?;
+            ensure!(values == [expected], "{values:?}");
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// One question to one node, whoever leads; `None` for a node that says it does not.
@@ -317,66 +329,68 @@ async fn recall_is_logged(cluster: &Running, request: RequestId) -> anyhow::Resu
 /// it reads while it still believes that it leads; what authorises a disclosure never comes from that.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_old_leader_serves_nothing_stale() -> anyhow::Result<()> {
-    let cluster = turn().await?;
-    let record = |port| ip("paused", "FR", "192.0.2.9", port, &inside(window(), 2));
-    cluster.put(vec![record(1)]).await?;
-    let request = cluster.request("paused", "pause-1").await?.id;
-    let leader = cluster.stage.leader().await.map_err(failed)?;
-    let number: usize = leader.trim_start_matches("vault-").parse()?;
-    let address = cluster.vaults().swap_remove(number - 1);
-    // An approver's and an auditor's questions; the intake's certificate may ask all three.
-    let tls = cluster.tls(INTAKE)?;
-    let options = ConnectOptions::default();
-    let node = Connection::connect(&address, &tls, ExpectedPeer::vault(), options).await?;
-    let subject = cluster.subject("paused")?;
-    let questions = Questions {
-        node,
-        request,
-        subject,
-    };
-    let before = questions.ask().await?;
-    let awake = Answers {
-        state: Some(RequestState::InReview),
-        recall_in_log: Some(false),
-        labels: Some(1),
-    };
-    ensure!(before == awake, "the leader answers: {before:?}");
+    story(async |cluster| {
+        let record = |port| ip("paused", "FR", "192.0.2.9", port, &inside(window(), 2));
+        cluster.put(vec![record(1)]).await?;
+        let request = cluster.request("paused", "pause-1").await?.id;
+        let leader = cluster.stage.leader().await.map_err(failed)?;
+        let number: usize = leader.trim_start_matches("vault-").parse()?;
+        let address = cluster.vaults().swap_remove(number - 1);
+        // An approver's and an auditor's questions; the intake's certificate may ask all three.
+        let tls = cluster.tls(INTAKE)?;
+        let options = ConnectOptions::default();
+        let node = Connection::connect(&address, &tls, ExpectedPeer::vault(), options).await?;
+        let subject = cluster.subject("paused")?;
+        let questions = Questions {
+            node,
+            request,
+            subject,
+        };
+        let before = questions.ask().await?;
+        let awake = Answers {
+            state: Some(RequestState::InReview),
+            recall_in_log: Some(false),
+            labels: Some(1),
+        };
+        ensure!(before == awake, "the leader answers: {before:?}");
 
-    // It sleeps. Questions are on their way to it when the others go on without it.
-    let pause = cluster.pause(&leader)?;
-    let waiting: Vec<_> = (0..8)
-        .map(|_| {
-            let questions = questions.clone();
-            tokio::spawn(async move { questions.ask().await })
-        })
-        .collect();
-    let intake = Intake::new(cluster.stage.cluster(INTAKE).map_err(failed)?);
-    let recalled = intake.recall(home(), request, "annulled").await?;
-    ensure!(
-        recalled.state == RequestState::Recalled,
-        "by the new leader"
-    );
-    cluster.put(vec![record(2)]).await?;
-    ensure!(
-        waiting.iter().all(|asked| !asked.is_finished()),
-        "the old leader sleeps"
-    );
+        // It sleeps. Questions are on their way to it when the others go on without it.
+        let pause = cluster.pause(&leader)?;
+        let waiting: Vec<_> = (0..8)
+            .map(|_| {
+                let questions = questions.clone();
+                tokio::spawn(async move { questions.ask().await })
+            })
+            .collect();
+        let intake = Intake::new(cluster.stage.cluster(INTAKE).map_err(failed)?);
+        let recalled = intake.recall(home(), request, "annulled").await?;
+        ensure!(
+            recalled.state == RequestState::Recalled,
+            "by the new leader"
+        );
+        cluster.put(vec![record(2)]).await?;
+        ensure!(
+            waiting.iter().all(|asked| !asked.is_finished()),
+            "the old leader sleeps"
+        );
 
-    // It wakes, and answers what waited; then it is asked on and on.
-    drop(pause);
-    for asked in waiting {
-        asked.await??.check_fresh("asked while it slept")?;
-    }
-    for _ in 0..20 {
-        questions.ask().await?.check_fresh("asked afterwards")?;
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    // Whoever leads now knows all three: the questions were about something. And approvers, who held on
-    // to the old leader, cosign what the new one has.
-    recall_is_logged(&cluster, request).await?;
-    let list = ids(&cluster, "paused").await?;
-    ensure!(list == 2, "both records are listed: {list}");
-    let state = cluster.view(request).await?.state;
-    ensure!(state == RequestState::Recalled, "{state:?}");
-    Ok(())
+        // It wakes, and answers what waited; then it is asked on and on.
+        drop(pause);
+        for asked in waiting {
+            asked.await??.check_fresh("asked while it slept")?;
+        }
+        for _ in 0..20 {
+            questions.ask().await?.check_fresh("asked afterwards")?;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // Whoever leads now knows all three: the questions were about something. And approvers, who held on
+        // to the old leader, cosign what the new one has.
+        recall_is_logged(cluster, request).await?;
+        let list = ids(cluster, "paused").await?;
+        ensure!(list == 2, "both records are listed: {list}");
+        let state = cluster.view(request).await?.state;
+        ensure!(state == RequestState::Recalled, "{state:?}");
+        Ok(())
+    })
+    .await
 }

@@ -27,7 +27,7 @@ use bailiwick_types::{
     codec,
 };
 
-use crate::turn;
+use crate::story;
 
 fn key(seed: u8) -> SigningKey {
     SigningKey::from_bytes(&[seed; 32])
@@ -175,81 +175,83 @@ fn a_certificate_with_a_lower_threshold_is_refused() {
 /// its own, from a lying vault over TLS. The edge's own read refuses all of it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_directory_cannot_hand_out_its_own_keys() -> anyhow::Result<()> {
-    let cluster = turn().await?;
-    type Forge = Arc<dyn Fn(&mut LoggedCertificate) + Send + Sync>;
-    let forge: Arc<Mutex<Option<Forge>>> = Arc::default();
-    let forged = forge.clone();
-    let lie = move |operation, reply: bytes::Bytes| {
-        let forge = forged.lock().expect("nothing panics here").clone();
-        match (operation, forge) {
-            (Operation::ReadCertificate, Some(forge)) => {
-                let mut read: Certificates = codec::decode(&reply).expect("a vault's answer");
-                read.valid.iter_mut().for_each(|found| forge(found));
-                codec::encode(&read).expect("encodes").into()
+    story(async |cluster| {
+        type Forge = Arc<dyn Fn(&mut LoggedCertificate) + Send + Sync>;
+        let forge: Arc<Mutex<Option<Forge>>> = Arc::default();
+        let forged = forge.clone();
+        let lie = move |operation, reply: bytes::Bytes| {
+            let forge = forged.lock().expect("nothing panics here").clone();
+            match (operation, forge) {
+                (Operation::ReadCertificate, Some(forge)) => {
+                    let mut read: Certificates = codec::decode(&reply).expect("a vault's answer");
+                    read.valid.iter_mut().for_each(|found| forge(found));
+                    codec::encode(&read).expect("encodes").into()
+                }
+                _ => reply,
             }
-            _ => reply,
-        }
-    };
-    let liar = LyingVault::start(&cluster, &["edge-1"], Arc::new(lie)).await?;
-    let reach = cluster_at(vec![liar.address.clone()], cluster.tls("edge-1")?);
-    let trust = cluster.stage.profile(OPERATOR).map_err(failed)?;
-    let trust = trust.trust_file().map_err(failed)?;
-    let read = || async {
-        let now = bailiwick_client::now();
-        read_certificates(&reach, &trust, home(), now).await
-    };
-    let tell = |lie: Forge| *forge.lock().expect("nothing panics here") = Some(lie);
+        };
+        let liar = LyingVault::start(cluster, &["edge-1"], Arc::new(lie)).await?;
+        let reach = cluster_at(vec![liar.address.clone()], cluster.tls("edge-1")?);
+        let trust = cluster.stage.profile(OPERATOR).map_err(failed)?;
+        let trust = trust.trust_file().map_err(failed)?;
+        let read = || async {
+            let now = bailiwick_client::now();
+            read_certificates(&reach, &trust, home(), now).await
+        };
+        let tell = |lie: Forge| *forge.lock().expect("nothing panics here") = Some(lie);
 
-    // The control: what the true leader says is believed, though it comes through the liar.
-    ensure!(read().await?.len() == 1, "the true certificate");
+        // The control: what the true leader says is believed, though it comes through the liar.
+        ensure!(read().await?.len() == 1, "the true certificate");
 
-    // The attacker's own certificate, whole and signed by all of its own members.
-    tell(Arc::new(|found| {
-        let period = found.certificate.body.clone();
-        let mut rogue = certificate(|role, slot| key(seed(role, slot) + 100), 2);
-        rogue.body.not_before = period.not_before;
-        rogue.body.not_after = period.not_after;
-        found.certificate = rogue;
-    }));
-    let refused = read().await.err().context("a rogue certificate")?;
-    ensure!(
-        matches!(refused, CertificatesError::Certificate { .. }),
-        "{refused}"
-    );
+        // The attacker's own certificate, whole and signed by all of its own members.
+        tell(Arc::new(|found| {
+            let period = found.certificate.body.clone();
+            let mut rogue = certificate(|role, slot| key(seed(role, slot) + 100), 2);
+            rogue.body.not_before = period.not_before;
+            rogue.body.not_after = period.not_after;
+            found.certificate = rogue;
+        }));
+        let refused = read().await.err().context("a rogue certificate")?;
+        ensure!(
+            matches!(refused, CertificatesError::Certificate { .. }),
+            "{refused}"
+        );
 
-    // One approver of the attacker's own among the true ones: its signature is the only right one.
-    tell(Arc::new(|found| {
-        let body = &mut found.certificate.body;
-        let thief = key(200);
-        body.legal_review.members[2].identity = IdentityKey::of(&thief);
-        let signature = body.sign(&thief);
-        found.certificate.signatures[5].signature = signature;
-    }));
-    let refused = read().await.err().context("a rogue member")?;
-    ensure!(
-        matches!(refused, CertificatesError::Certificate { .. }),
-        "{refused}"
-    );
+        // One approver of the attacker's own among the true ones: its signature is the only right one.
+        tell(Arc::new(|found| {
+            let body = &mut found.certificate.body;
+            let thief = key(200);
+            body.legal_review.members[2].identity = IdentityKey::of(&thief);
+            let signature = body.sign(&thief);
+            found.certificate.signatures[5].signature = signature;
+        }));
+        let refused = read().await.err().context("a rogue member")?;
+        ensure!(
+            matches!(refused, CertificatesError::Certificate { .. }),
+            "{refused}"
+        );
 
-    // Only a period key is exchanged, and the true signatures kept.
-    tell(Arc::new(|found| {
-        let fresh = DecapsulationKey::generate(&mut rand::rng()).1;
-        found.certificate.body.workflow.members[0].periods[0] = fresh;
-    }));
-    let refused = read().await.err().context("a rogue period key")?;
-    ensure!(
-        matches!(refused, CertificatesError::Certificate { .. }),
-        "{refused}"
-    );
+        // Only a period key is exchanged, and the true signatures kept.
+        tell(Arc::new(|found| {
+            let fresh = DecapsulationKey::generate(&mut rand::rng()).1;
+            found.certificate.body.workflow.members[0].periods[0] = fresh;
+        }));
+        let refused = read().await.err().context("a rogue period key")?;
+        ensure!(
+            matches!(refused, CertificatesError::Certificate { .. }),
+            "{refused}"
+        );
 
-    // A true certificate of which the log says something else: it has no place under the checkpoint.
-    tell(Arc::new(|found| found.leaf_index += 1));
-    let refused = read().await.err().context("another leaf")?;
-    ensure!(
-        matches!(refused, CertificatesError::Checkpoint(_)),
-        "{refused}"
-    );
-    Ok(())
+        // A true certificate of which the log says something else: it has no place under the checkpoint.
+        tell(Arc::new(|found| found.leaf_index += 1));
+        let refused = read().await.err().context("another leaf")?;
+        ensure!(
+            matches!(refused, CertificatesError::Checkpoint(_)),
+            "{refused}"
+        );
+        Ok(())
+    })
+    .await
 }
 
 /// The stranger's own entry: as good as any member's, but for who it is.
@@ -275,67 +277,69 @@ fn stranger_offer(draft: Digest, call: &CallForKeys, identity: &SigningKey) -> O
 /// among the members, who offers keys and signs. No true member signs, so it never is a certificate.
 #[tokio::test(flavor = "multi_thread")]
 async fn members_sign_no_certificate_with_a_stranger_among_them() -> anyhow::Result<()> {
-    let cluster = turn().await?;
-    let operator = cluster.stage.operator().map_err(failed)?;
-    let profile = cluster.stage.profile(OPERATOR).map_err(failed)?;
-    let germany: Jurisdiction = "DE".parse()?;
-    let shard = ShardId::home(germany);
-    let trust = profile.trust_of(germany).map_err(failed)?;
-    let day = |seconds: u64| Timestamp::from_seconds(seconds / 86_400 * 86_400);
-    let tomorrow = day(bailiwick_client::now().seconds() + 86_400);
-    let call = |key: u8| plan(&trust, tomorrow, 2, 30, CommandKey([key; 16])).map_err(failed);
+    story(async |cluster| {
+        let operator = cluster.stage.operator().map_err(failed)?;
+        let profile = cluster.stage.profile(OPERATOR).map_err(failed)?;
+        let germany: Jurisdiction = "DE".parse()?;
+        let shard = ShardId::home(germany);
+        let trust = profile.trust_of(germany).map_err(failed)?;
+        let day = |seconds: u64| Timestamp::from_seconds(seconds / 86_400 * 86_400);
+        let tomorrow = day(bailiwick_client::now().seconds() + 86_400);
+        let call = |key: u8| plan(&trust, tomorrow, 2, 30, CommandKey([key; 16])).map_err(failed);
 
-    // The rogue plan: five true members and a stranger, who offers; so do the others, not knowing yet
-    // with whom.
-    let (tls, _) = cluster.stranger(PeerRole::ApproverLegalReview, "legal-9")?;
-    let stranger = cluster.as_peer(tls);
-    let identity = key(200);
-    let mut rogue = call(1)?;
-    rogue.legal_review.members[2].name = name("legal-9");
-    rogue.legal_review.members[2].identity = IdentityKey::of(&identity);
-    let draft = operator.call_for_keys(rogue.clone()).await?;
-    let offer = stranger_offer(draft, &rogue, &identity);
-    let _: Accepted = stranger
-        .call(Some(shard), Operation::OfferKeys, &offer)
+        // The rogue plan: five true members and a stranger, who offers; so do the others, not knowing yet
+        // with whom.
+        let (tls, _) = cluster.stranger(PeerRole::ApproverLegalReview, "legal-9")?;
+        let stranger = cluster.as_peer(tls);
+        let identity = key(200);
+        let mut rogue = call(1)?;
+        rogue.legal_review.members[2].name = name("legal-9");
+        rogue.legal_review.members[2].identity = IdentityKey::of(&identity);
+        let draft = operator.call_for_keys(rogue.clone()).await?;
+        let offer = stranger_offer(draft, &rogue, &identity);
+        let _: Accepted = stranger
+            .call(Some(shard), Operation::OfferKeys, &offer)
+            .await?;
+        let body = eventually("the rogue certificate's body", PATIENCE, || async {
+            let read = operator.certificates(germany).await?;
+            let found = read.drafts.into_iter().find(|found| found.draft == draft);
+            Ok(found.and_then(|found| found.body))
+        })
         .await?;
-    let body = eventually("the rogue certificate's body", PATIENCE, || async {
-        let read = operator.certificates(germany).await?;
-        let found = read.drafts.into_iter().find(|found| found.draft == draft);
-        Ok(found.and_then(|found| found.body))
-    })
-    .await?;
-    let signature = MemberSignature {
-        role: Role::LegalReview,
-        slot: Slot::new(3)?,
-        signature: body.sign(&identity),
-    };
-    let certificate = body.id();
-    let signing = SignCertificate {
-        shard,
-        certificate,
-        signature,
-    };
-    let _: Accepted = stranger
-        .call(Some(shard), Operation::SignCertificate, &signing)
-        .await?;
+        let signature = MemberSignature {
+            role: Role::LegalReview,
+            slot: Slot::new(3)?,
+            signature: body.sign(&identity),
+        };
+        let certificate = body.id();
+        let signing = SignCertificate {
+            shard,
+            certificate,
+            signature,
+        };
+        let _: Accepted = stranger
+            .call(Some(shard), Operation::SignCertificate, &signing)
+            .await?;
 
-    // The control: the true committee, called for afterwards, has its certificate within a moment.
-    operator.call_for_keys(call(2)?).await?;
-    let read = eventually("the true committee's certificate", PATIENCE, || async {
-        let read = operator.certificates(germany).await?;
-        let begins = |found: &LoggedCertificate| found.certificate.body.not_before == tomorrow;
-        Ok(read.valid.iter().any(begins).then_some(read))
+        // The control: the true committee, called for afterwards, has its certificate within a moment.
+        operator.call_for_keys(call(2)?).await?;
+        let read = eventually("the true committee's certificate", PATIENCE, || async {
+            let read = operator.certificates(germany).await?;
+            let begins = |found: &LoggedCertificate| found.certificate.body.not_before == tomorrow;
+            Ok(read.valid.iter().any(begins).then_some(read))
+        })
+        .await?;
+        tokio::time::sleep(NOTHING).await;
+        let strangers = |found: &LoggedCertificate| found.certificate.body == body;
+        ensure!(!read.valid.iter().any(strangers), "it is no certificate");
+        let drafts = operator.certificates(germany).await?.drafts;
+        let rogue = drafts.into_iter().find(|found| found.draft == draft);
+        let signed = rogue.context("the rogue draft still waits")?.signed;
+        ensure!(
+            signed == [(Role::LegalReview, Slot::new(3)?)],
+            "nobody but the stranger signed: {signed:?}"
+        );
+        Ok(())
     })
-    .await?;
-    tokio::time::sleep(NOTHING).await;
-    let strangers = |found: &LoggedCertificate| found.certificate.body == body;
-    ensure!(!read.valid.iter().any(strangers), "it is no certificate");
-    let drafts = operator.certificates(germany).await?.drafts;
-    let rogue = drafts.into_iter().find(|found| found.draft == draft);
-    let signed = rogue.context("the rogue draft still waits")?.signed;
-    ensure!(
-        signed == [(Role::LegalReview, Slot::new(3)?)],
-        "nobody but the stranger signed: {signed:?}"
-    );
-    Ok(())
+    .await
 }

@@ -22,7 +22,7 @@ use bailiwick_threshold::{DecapsulationKey, open_partial};
 use bailiwick_transport::Operation;
 use bailiwick_types::{PeerRole, RequestId, Role, ShardId, codec};
 
-use crate::{BOTH_QUORUMS, turn};
+use crate::{BOTH_QUORUMS, story};
 
 async fn spool(reach: &Cluster, request: RequestId) -> Result<Vec<SealedPartial>, CallFailure> {
     let shard = ShardId::home(home());
@@ -95,50 +95,52 @@ async fn released(cluster: &Running, request: RequestId) -> anyhow::Result<()> {
 /// open one.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_recipient_reads_nothing_of_the_spool() -> anyhow::Result<()> {
-    let cluster = turn().await?;
-    let record = ip("spooled", "FR", "192.0.2.111", 4111, &inside(window(), 2));
-    cluster.put(vec![record]).await?;
-    let request = cluster.request("spooled", "spool-1").await?.id;
-    cluster.approve(request, &BOTH_QUORUMS).await?;
-    released(&cluster, request).await?;
+    story(async |cluster| {
+        let record = ip("spooled", "FR", "192.0.2.111", 4111, &inside(window(), 2));
+        cluster.put(vec![record]).await?;
+        let request = cluster.request("spooled", "spool-1").await?.id;
+        cluster.approve(request, &BOTH_QUORUMS).await?;
+        released(cluster, request).await?;
 
-    let (tls, certificate) = cluster.stranger(PeerRole::Recipient, "desk-2")?;
-    let other = cluster.as_peer(tls);
-    let other_key = DecapsulationKey::generate(&mut rand::rng()).0;
-    let reads_nothing = async || {
-        for answer in [
-            spool(&other, request).await.map(|partials| partials.len()),
-            ciphertexts(&other, request).await,
-        ] {
-            let missing = matches!(answer, Err(CallFailure::Refused(Refusal::NotFound(_))));
-            ensure!(missing, "as if it did not exist: {answer:?}");
-        }
-        anyhow::Ok(())
-    };
-    reads_nothing().await?;
-    let operator = cluster.stage.operator().map_err(failed)?;
-    let enrolment = Enrolment::Recipient {
-        name: "desk-2".parse()?,
-        key: other_key.encapsulation_key(),
-        certificate,
-    };
-    operator.enrol(home(), enrolment).await?;
-    reads_nothing().await?;
+        let (tls, certificate) = cluster.stranger(PeerRole::Recipient, "desk-2")?;
+        let other = cluster.as_peer(tls);
+        let other_key = DecapsulationKey::generate(&mut rand::rng()).0;
+        let reads_nothing = async || {
+            for answer in [
+                spool(&other, request).await.map(|partials| partials.len()),
+                ciphertexts(&other, request).await,
+            ] {
+                let missing = matches!(answer, Err(CallFailure::Refused(Refusal::NotFound(_))));
+                ensure!(missing, "as if it did not exist: {answer:?}");
+            }
+            anyhow::Ok(())
+        };
+        reads_nothing().await?;
+        let operator = cluster.stage.operator().map_err(failed)?;
+        let enrolment = Enrolment::Recipient {
+            name: "desk-2".parse()?,
+            key: other_key.encapsulation_key(),
+            certificate,
+        };
+        operator.enrol(home(), enrolment).await?;
+        reads_nothing().await?;
 
-    // The control: the request's own recipient reads and opens all of it.
-    let own = cluster.stage.cluster(RECIPIENT).map_err(failed)?;
-    let partials = eventually("the partials", PATIENCE, || async {
-        let partials = spool(&own, request).await?;
-        Ok((partials.len() == 4).then_some(partials))
+        // The control: the request's own recipient reads and opens all of it.
+        let own = cluster.stage.cluster(RECIPIENT).map_err(failed)?;
+        let partials = eventually("the partials", PATIENCE, || async {
+            let partials = spool(&own, request).await?;
+            Ok((partials.len() == 4).then_some(partials))
+        })
+        .await?;
+        ensure!(ciphertexts(&own, request).await? == 1, "and the ciphertext");
+        let opens = opened_by(cluster, &partials, &own_key(cluster)?).await?;
+        ensure!(opens == 4, "its own key opens all four: {opens}");
+        let opens = opened_by(cluster, &partials, &other_key).await?;
+        ensure!(opens == 0, "the other's opens none: {opens}");
+        ensure!(cluster.values(request).await? == ["192.0.2.111"], "whole");
+        Ok(())
     })
-    .await?;
-    ensure!(ciphertexts(&own, request).await? == 1, "and the ciphertext");
-    let opens = opened_by(&cluster, &partials, &own_key(&cluster)?).await?;
-    ensure!(opens == 4, "its own key opens all four: {opens}");
-    let opens = opened_by(&cluster, &partials, &other_key).await?;
-    ensure!(opens == 0, "the other's opens none: {opens}");
-    ensure!(cluster.values(request).await? == ["192.0.2.111"], "whole");
-    Ok(())
+    .await
 }
 
 /// An approver that attends this address only, and France only.
@@ -158,75 +160,77 @@ fn attend_only(cluster: &Running, name: &str, seed: &str) -> anyhow::Result<Stri
 #[tokio::test(flavor = "multi_thread")]
 async fn recipient_key_swapped_between_approval_and_release_releases_nothing() -> anyhow::Result<()>
 {
-    let mut cluster = turn().await?;
-    let record = ip("swapped", "FR", "192.0.2.121", 4121, &inside(window(), 2));
-    cluster.put(vec![record]).await?;
-    let swap = Arc::new(AtomicBool::new(true));
-    let lying = swap.clone();
-    let told = Arc::new(AtomicUsize::new(0));
-    let telling = told.clone();
-    let attacker = DecapsulationKey::generate(&mut rand::rng());
-    let attacker_key = attacker.1;
-    let lie = move |operation, reply: bytes::Bytes| {
-        if operation != Operation::ReadRequest || !lying.load(Ordering::Relaxed) {
-            return reply;
+    story(async |cluster| {
+        let record = ip("swapped", "FR", "192.0.2.121", 4121, &inside(window(), 2));
+        cluster.put(vec![record]).await?;
+        let swap = Arc::new(AtomicBool::new(true));
+        let lying = swap.clone();
+        let told = Arc::new(AtomicUsize::new(0));
+        let telling = told.clone();
+        let attacker = DecapsulationKey::generate(&mut rand::rng());
+        let attacker_key = attacker.1;
+        let lie = move |operation, reply: bytes::Bytes| {
+            if operation != Operation::ReadRequest || !lying.load(Ordering::Relaxed) {
+                return reply;
+            }
+            let mut view: RequestView = codec::decode(&reply).expect("a vault's answer");
+            view.request.recipient.key = attacker_key.clone();
+            telling.fetch_add(1, Ordering::Relaxed);
+            codec::encode(&view).expect("encodes").into()
+        };
+        let members = ["workflow-1", "workflow-2", "workflow-3"];
+        let liar = LyingVault::start(cluster, &members, Arc::new(lie)).await?;
+        let mut honest = Vec::new();
+        for name in members {
+            honest.push(attend_only(cluster, name, &liar.address)?);
+            cluster.restart(name).await?;
         }
-        let mut view: RequestView = codec::decode(&reply).expect("a vault's answer");
-        view.request.recipient.key = attacker_key.clone();
-        telling.fetch_add(1, Ordering::Relaxed);
-        codec::encode(&view).expect("encodes").into()
-    };
-    let members = ["workflow-1", "workflow-2", "workflow-3"];
-    let liar = LyingVault::start(&cluster, &members, Arc::new(lie)).await?;
-    let mut honest = Vec::new();
-    for name in members {
-        honest.push(attend_only(&cluster, name, &liar.address)?);
-        cluster.restart(name).await?;
-    }
 
-    // Legal review is not lied to and releases; of workflow nobody does, and nothing opens.
-    let request = cluster.request("swapped", "swap-1").await?.id;
-    cluster.approve(request, &BOTH_QUORUMS).await?;
-    let of = |view: &RequestView, role| {
-        let releases = view.releases.iter().filter(|(of, ..)| *of == role);
-        releases.count()
-    };
-    eventually("legal review's releases", PATIENCE, || async {
+        // Legal review is not lied to and releases; of workflow nobody does, and nothing opens.
+        let request = cluster.request("swapped", "swap-1").await?.id;
+        cluster.approve(request, &BOTH_QUORUMS).await?;
+        let of = |view: &RequestView, role| {
+            let releases = view.releases.iter().filter(|(of, ..)| *of == role);
+            releases.count()
+        };
+        eventually("legal review's releases", PATIENCE, || async {
+            let view = cluster.view(request).await?;
+            Ok((of(&view, Role::LegalReview) == 2).then_some(()))
+        })
+        .await?;
+        tokio::time::sleep(NOTHING).await;
         let view = cluster.view(request).await?;
-        Ok((of(&view, Role::LegalReview) == 2).then_some(()))
-    })
-    .await?;
-    tokio::time::sleep(NOTHING).await;
-    let view = cluster.view(request).await?;
-    let told = told.load(Ordering::Relaxed);
-    ensure!(told >= 2, "anna's and ben's members were lied to: {told}");
-    ensure!(of(&view, Role::Workflow) == 0, "nothing of workflow");
-    cluster.opens_nothing(request).await?;
-    let own = cluster.stage.cluster(RECIPIENT).map_err(failed)?;
-    let partials = spool(&own, request).await?;
-    ensure!(
-        partials
-            .iter()
-            .all(|partial| partial.place.role == Role::LegalReview),
-        "no workflow partial was made"
-    );
-    let opens = opened_by(&cluster, &partials, &attacker.0).await?;
-    ensure!(opens == 0, "the attacker's key opens {opens} partials");
+        let told = told.load(Ordering::Relaxed);
+        ensure!(told >= 2, "anna's and ben's members were lied to: {told}");
+        ensure!(of(&view, Role::Workflow) == 0, "nothing of workflow");
+        cluster.opens_nothing(request).await?;
+        let own = cluster.stage.cluster(RECIPIENT).map_err(failed)?;
+        let partials = spool(&own, request).await?;
+        ensure!(
+            partials
+                .iter()
+                .all(|partial| partial.place.role == Role::LegalReview),
+            "no workflow partial was made"
+        );
+        let opens = opened_by(cluster, &partials, &attacker.0).await?;
+        ensure!(opens == 0, "the attacker's key opens {opens} partials");
 
-    // The control: through the same vault, when it does not lie, another request opens.
-    swap.store(false, Ordering::Relaxed);
-    let request = cluster.request("swapped", "swap-2").await?.id;
-    cluster.approve(request, &BOTH_QUORUMS).await?;
-    ensure!(
-        cluster.values(request).await? == ["192.0.2.121"],
-        "it opens"
-    );
-    for (name, config) in members.iter().zip(honest) {
-        let path = cluster.root().join(name).join(format!("{name}.toml"));
-        std::fs::write(path, config)?;
-        cluster.restart(name).await?;
-    }
-    Ok(())
+        // The control: through the same vault, when it does not lie, another request opens.
+        swap.store(false, Ordering::Relaxed);
+        let request = cluster.request("swapped", "swap-2").await?.id;
+        cluster.approve(request, &BOTH_QUORUMS).await?;
+        ensure!(
+            cluster.values(request).await? == ["192.0.2.121"],
+            "it opens"
+        );
+        for (name, config) in members.iter().zip(honest) {
+            let path = cluster.root().join(name).join(format!("{name}.toml"));
+            std::fs::write(path, config)?;
+            cluster.restart(name).await?;
+        }
+        Ok(())
+    })
+    .await
 }
 
 /// Attacks 5, by an operator: the recipient is enrolled anew with the attacker's key. What was approved
@@ -234,56 +238,58 @@ async fn recipient_key_swapped_between_approval_and_release_releases_nothing() -
 /// since every approver has the recipient's key from elsewhere.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_recipient_enrolled_anew_with_another_key_reads_nothing() -> anyhow::Result<()> {
-    let cluster = turn().await?;
-    let record = ip("reseated", "FR", "192.0.2.131", 4131, &inside(window(), 2));
-    cluster.put(vec![record]).await?;
-    let card = RecipientCard::load(&cluster.stage.layout.recipient_card()).map_err(failed)?;
-    let (attacker, attacker_key) = DecapsulationKey::generate(&mut rand::rng());
-    let operator = cluster.stage.operator().map_err(failed)?;
-    let enrol = |key| Enrolment::Recipient {
-        name: card.name.clone(),
-        key,
-        certificate: card.certificate,
-    };
+    story(async |cluster| {
+        let record = ip("reseated", "FR", "192.0.2.131", 4131, &inside(window(), 2));
+        cluster.put(vec![record]).await?;
+        let card = RecipientCard::load(&cluster.stage.layout.recipient_card()).map_err(failed)?;
+        let (attacker, attacker_key) = DecapsulationKey::generate(&mut rand::rng());
+        let operator = cluster.stage.operator().map_err(failed)?;
+        let enrol = |key| Enrolment::Recipient {
+            name: card.name.clone(),
+            key,
+            certificate: card.certificate,
+        };
 
-    // A freeze holds the releases back between approval and the swap.
-    let before = cluster.request("reseated", "reseat-1").await?;
-    operator.freeze(home(), true, "a drill").await?;
-    cluster.approve(before.id, &BOTH_QUORUMS).await?;
-    operator.enrol(home(), enrol(attacker_key.clone())).await?;
-    operator.freeze(home(), false, "over").await?;
-    released(&cluster, before.id).await?;
-    let own = cluster.stage.cluster(RECIPIENT).map_err(failed)?;
-    let partials = eventually("the partials", PATIENCE, || async {
-        let partials = spool(&own, before.id).await?;
-        Ok((partials.len() == 4).then_some(partials))
-    })
-    .await?;
-    let opens = opened_by(&cluster, &partials, &attacker).await?;
-    ensure!(opens == 0, "the attacker's key opens {opens} of them");
-    let opens = opened_by(&cluster, &partials, &own_key(&cluster)?).await?;
-    ensure!(opens == 4, "the approved key opens all four: {opens}");
+        // A freeze holds the releases back between approval and the swap.
+        let before = cluster.request("reseated", "reseat-1").await?;
+        operator.freeze(home(), true, "a drill").await?;
+        cluster.approve(before.id, &BOTH_QUORUMS).await?;
+        operator.enrol(home(), enrol(attacker_key.clone())).await?;
+        operator.freeze(home(), false, "over").await?;
+        released(cluster, before.id).await?;
+        let own = cluster.stage.cluster(RECIPIENT).map_err(failed)?;
+        let partials = eventually("the partials", PATIENCE, || async {
+            let partials = spool(&own, before.id).await?;
+            Ok((partials.len() == 4).then_some(partials))
+        })
+        .await?;
+        let opens = opened_by(cluster, &partials, &attacker).await?;
+        ensure!(opens == 0, "the attacker's key opens {opens} of them");
+        let opens = opened_by(cluster, &partials, &own_key(cluster)?).await?;
+        ensure!(opens == 4, "the approved key opens all four: {opens}");
 
-    // A request that names the attacker's key is taken and approved, and released by nobody.
-    let mut request = before.request.clone();
-    request.recipient.key = attacker_key;
-    request.reference = "reseat-2".to_owned();
-    request.salt = rand::random();
-    let intake = Intake::new(cluster.stage.cluster(INTAKE).map_err(failed)?);
-    let after = intake.submit(request, bytes::Bytes::new()).await?.id;
-    cluster.approve(after, &BOTH_QUORUMS).await?;
-    let view = eventually("every approver's refusal", PATIENCE, || async {
-        let view = cluster.view(after).await?;
-        Ok((view.member_refusals.len() >= 4).then_some(view))
+        // A request that names the attacker's key is taken and approved, and released by nobody.
+        let mut request = before.request.clone();
+        request.recipient.key = attacker_key;
+        request.reference = "reseat-2".to_owned();
+        request.salt = rand::random();
+        let intake = Intake::new(cluster.stage.cluster(INTAKE).map_err(failed)?);
+        let after = intake.submit(request, bytes::Bytes::new()).await?.id;
+        cluster.approve(after, &BOTH_QUORUMS).await?;
+        let view = eventually("every approver's refusal", PATIENCE, || async {
+            let view = cluster.view(after).await?;
+            Ok((view.member_refusals.len() >= 4).then_some(view))
+        })
+        .await?;
+        ensure!(view.releases.is_empty(), "nobody released anything");
+        let about_the_recipient = view
+            .member_refusals
+            .iter()
+            .all(|(_, _, reason)| reason.contains("request.recipient"));
+        ensure!(about_the_recipient, "{:?}", view.member_refusals);
+        ensure!(spool(&own, after).await?.is_empty(), "no partial was made");
+        operator.enrol(home(), enrol(card.key.clone())).await?;
+        Ok(())
     })
-    .await?;
-    ensure!(view.releases.is_empty(), "nobody released anything");
-    let about_the_recipient = view
-        .member_refusals
-        .iter()
-        .all(|(_, _, reason)| reason.contains("request.recipient"));
-    ensure!(about_the_recipient, "{:?}", view.member_refusals);
-    ensure!(spool(&own, after).await?.is_empty(), "no partial was made");
-    operator.enrol(home(), enrol(card.key.clone())).await?;
-    Ok(())
+    .await
 }

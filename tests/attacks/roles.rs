@@ -15,7 +15,7 @@ use bailiwick_transport::{
 use bailiwick_types::PeerRole;
 use bytes::Bytes;
 
-use crate::turn;
+use crate::story;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 
@@ -111,33 +111,35 @@ async fn check(who: &str, may: &str, vault: &Connection) -> anyhow::Result<()> {
 /// that leads a jurisdiction; and every one but a backend's tries to hand in records at the edge.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_of_the_wrong_role_cannot_do_anothers_work() -> anyhow::Result<()> {
-    let cluster = turn().await?;
-    let vault = cluster.vaults().remove(0);
-    let edge = format!("127.0.0.1:{}", cluster.stage.layout.ports().edge());
-    let record = ip("roles", "FR", "192.0.2.9", 4009, &inside(window(), 2));
-    let records = PutRecords {
-        records: vec![record],
-    };
-    let (witness, _) = cluster.stranger(PeerRole::Witness, "witness-1")?;
-    for (who, may) in MAY {
-        let tls: Arc<TlsIdentity> = match who {
-            "witness" => witness.clone(),
-            known => cluster.tls(known)?,
+    story(async |cluster| {
+        let vault = cluster.vaults().remove(0);
+        let edge = format!("127.0.0.1:{}", cluster.stage.layout.ports().edge());
+        let record = ip("roles", "FR", "192.0.2.9", 4009, &inside(window(), 2));
+        let records = PutRecords {
+            records: vec![record],
         };
-        let options = ConnectOptions::default();
-        let connected = Connection::connect(&vault, &tls, ExpectedPeer::vault(), options).await;
-        let connection = connected.with_context(|| format!("{who} connects"))?;
-        check(who, may, &connection).await?;
+        let (witness, _) = cluster.stranger(PeerRole::Witness, "witness-1")?;
+        for (who, may) in MAY {
+            let tls: Arc<TlsIdentity> = match who {
+                "witness" => witness.clone(),
+                known => cluster.tls(known)?,
+            };
+            let options = ConnectOptions::default();
+            let connected = Connection::connect(&vault, &tls, ExpectedPeer::vault(), options).await;
+            let connection = connected.with_context(|| format!("{who} connects"))?;
+            check(who, may, &connection).await?;
 
-        let put = EdgeClient::new(edge.clone(), tls, DEADLINE)
-            .put(&records)
-            .await;
-        if who == "backend-1" {
-            let status = put?.results[0].status;
-            ensure!(status == RecordStatus::Stored, "a backend may: {status:?}");
-        } else {
-            ensure!(put.is_err(), "{who} hands in no records: {put:?}");
+            let put = EdgeClient::new(edge.clone(), tls, DEADLINE)
+                .put(&records)
+                .await;
+            if who == "backend-1" {
+                let status = put?.results[0].status;
+                ensure!(status == RecordStatus::Stored, "a backend may: {status:?}");
+            } else {
+                ensure!(put.is_err(), "{who} hands in no records: {put:?}");
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    })
+    .await
 }

@@ -78,6 +78,9 @@ pub async fn prepared_cluster(
 /// which might take a port between the look at it and its use.
 const PORTS: std::ops::Range<u16> = 12_000..32_000;
 
+/// When this variable is set, clusters leave their folders, with all logs.
+const KEEP: &str = "BAILIWICK_TESTS_KEEP";
+
 /// Clusters that this program has begun; the next one begins on other ports, as the last one may still
 /// be ending.
 static BEGUN: AtomicU16 = AtomicU16::new(0);
@@ -90,7 +93,8 @@ fn build(binary: &str) -> anyhow::Result<Stage> {
         let place = (begin + BEGUN.fetch_add(1, Ordering::Relaxed)) % places;
         let port = PORTS.start + place * SPAN;
         if Ports::from_base(port).check_free().is_ok() {
-            return Stage::build(None, port, false, PathBuf::from(binary)).map_err(failed);
+            let keep = std::env::var_os(KEEP).is_some();
+            return Stage::build(None, port, keep, PathBuf::from(binary)).map_err(failed);
         }
     }
     anyhow::bail!("no {SPAN} ports in a row are free")
@@ -128,6 +132,12 @@ impl Running {
     /// The cluster's folder.
     pub fn root(&self) -> &Path {
         self.stage.layout.root()
+    }
+
+    /// Where to look when a story has failed.
+    fn where_it_was(&self) -> String {
+        let root = self.root().display();
+        format!("the cluster was in {root}; with {KEEP} set its folder and logs are kept")
     }
 
     /// The TLS identity of somebody whom the layout knows: a service or a person.

@@ -2,23 +2,20 @@
 //! stories.
 //!
 //! The cluster lives as long as somebody has or waits for a turn, so that its processes and its folder
-//! go with the last story, however that ends. Test threads overlap while they wait; with a single
-//! test thread every story gets a cluster of its own, which is slower and as good.
+//! go with the last story. A story that fails may leave anything behind, such as a freeze: the next one
+//! gets a new cluster. Test threads overlap while they wait; with a single test thread every story gets
+//! a cluster of its own, which is slower and as good.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use anyhow::Context;
+use tokio::sync::Mutex;
 
 use crate::{Running, cluster};
 
 /// The cluster of a file of stories.
 pub struct Shared {
     running: Mutex<Weak<Mutex<Option<Running>>>>,
-}
-
-/// A story's turn with the cluster.
-pub struct Turn {
-    guard: OwnedMutexGuard<Option<Running>>,
 }
 
 impl Shared {
@@ -29,46 +26,41 @@ impl Shared {
         }
     }
 
-    /// Waits for the cluster; the first turn starts it.
+    /// Waits for the cluster, which the first story starts, and tells a story with it.
     ///
     /// # Errors
-    /// When it does not come up.
-    pub async fn turn(&self, binary: &str) -> anyhow::Result<Turn> {
-        let cell = {
-            let mut running = self.running.lock().await;
-            match running.upgrade() {
-                Some(cell) => cell,
-                None => {
-                    let cell = std::sync::Arc::new(Mutex::new(None));
-                    *running = std::sync::Arc::downgrade(&cell);
-                    cell
-                }
-            }
+    /// When it does not come up, and what the story says.
+    pub async fn story(
+        &self,
+        binary: &str,
+        tell: impl AsyncFnOnce(&mut Running) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let place = self.place().await;
+        let mut place = place.lock_owned().await;
+        let mut running = match place.take() {
+            Some(running) => running,
+            None => cluster(binary, &[]).await?,
         };
-        let mut guard = cell.lock_owned().await;
-        if guard.is_none() {
-            *guard = Some(cluster(binary, &[]).await?);
+        tell(&mut running)
+            .await
+            .with_context(|| running.where_it_was())?;
+        *place = Some(running);
+        Ok(())
+    }
+
+    async fn place(&self) -> Arc<Mutex<Option<Running>>> {
+        let mut known = self.running.lock().await;
+        if let Some(place) = known.upgrade() {
+            return place;
         }
-        Ok(Turn { guard })
+        let place = Arc::new(Mutex::new(None));
+        *known = Arc::downgrade(&place);
+        place
     }
 }
 
 impl Default for Shared {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl std::ops::Deref for Turn {
-    type Target = Running;
-
-    fn deref(&self) -> &Running {
-        self.guard.as_ref().expect("a turn has a running cluster")
-    }
-}
-
-impl std::ops::DerefMut for Turn {
-    fn deref_mut(&mut self) -> &mut Running {
-        self.guard.as_mut().expect("a turn has a running cluster")
     }
 }
