@@ -219,3 +219,166 @@ async fn read(response: Response<Incoming>) -> Result<(StatusCode, Bytes), EdgeF
     let body = body.map_err(|error| EdgeFailure::Unknown(error.to_string()))?;
     Ok((status, body.to_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use bailiwick_transport::TlsFiles;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+
+    fn tls(role: &str) -> Arc<TlsIdentity> {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/client/fixtures");
+        let files = TlsFiles {
+            certificate: folder.join(format!("{role}.pem")),
+            key: folder.join(format!("{role}.key.pem")),
+            authorities: folder.join("authorities.pem"),
+            revocations: None,
+        };
+        let domain = "bailiwick.example".parse().expect("a name");
+        TlsIdentity::load(files, domain).expect("the fixtures load")
+    }
+
+    /// Serves the answers in turn, `None` being silence, and counts connections. No HTTP library:
+    /// the client's view of a server is what is tested.
+    async fn serve(role: &str, answers: Vec<Option<String>>) -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let address = listener.local_addr().expect("bound").to_string();
+        let acceptor = TlsAcceptor::from(tls(role).server_config_http());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = connections.clone();
+        tokio::spawn(async move {
+            let mut answers = answers.into_iter();
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(mut stream) = acceptor.accept(stream).await else {
+                    continue;
+                };
+                counted.fetch_add(1, Ordering::SeqCst);
+                let mut request = Vec::new();
+                let mut chunk = [0; 4096];
+                while let Ok(read @ 1..) = stream.read(&mut chunk).await {
+                    request.extend_from_slice(&chunk[..read]);
+                    if !is_whole(&request) {
+                        continue;
+                    }
+                    request.clear();
+                    if let Some(Some(answer)) = answers.next() {
+                        stream.write_all(answer.as_bytes()).await.expect("answers");
+                    }
+                }
+            }
+        });
+        (address, connections)
+    }
+
+    fn is_whole(request: &[u8]) -> bool {
+        let text = String::from_utf8_lossy(request).to_ascii_lowercase();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            return false;
+        };
+        let length = head.split("content-length: ").nth(1);
+        let length = length.and_then(|rest| rest.lines().next()?.parse::<usize>().ok());
+        length.is_some_and(|length| body.len() >= length)
+    }
+
+    fn http(status: &str, body: &str) -> Option<String> {
+        let length = body.len();
+        Some(format!(
+            "HTTP/1.1 {status}\r\ncontent-length: {length}\r\n\r\n{body}"
+        ))
+    }
+
+    fn stored() -> Option<String> {
+        http("200 OK", r#"{"results":[{"status":"stored"}]}"#)
+    }
+
+    fn records() -> PutRecords {
+        let record = RecordInput {
+            id: None,
+            account: "alice".to_owned(),
+            residence: None,
+            phone: None,
+            ip: None,
+        };
+        PutRecords {
+            records: vec![record],
+        }
+    }
+
+    async fn client(answers: Vec<Option<String>>) -> (EdgeClient, Arc<AtomicUsize>) {
+        let (address, connections) = serve("edge", answers).await;
+        let deadline = Duration::from_millis(1500);
+        (
+            EdgeClient::new(address, tls("recipient"), deadline),
+            connections,
+        )
+    }
+
+    #[tokio::test]
+    async fn calls_in_turn_share_one_connection() {
+        let (client, connections) = client(vec![stored(), stored(), stored()]).await;
+        for _ in 0..3 {
+            client.put(&records()).await.expect("stored");
+        }
+        assert_eq!(connections.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn a_refusal_names_its_field_and_an_overload_is_transient() {
+        let body = r#"{"error":{"field":"body","code":"overloaded","message":"later"}}"#;
+        let answers = vec![
+            http("503 Service Unavailable", body),
+            http("400 Bad Request", body),
+        ];
+        let (client, _) = client(answers).await;
+        let overloaded = client.put(&records()).await.expect_err("503");
+        assert!(overloaded.is_transient() && !overloaded.outcome_unknown());
+        let refused = client.put(&records()).await.expect_err("400");
+        assert!(!refused.is_transient() && !refused.outcome_unknown());
+        assert!(
+            matches!(refused, EdgeFailure::Refused { status: 400, error } if error.code == "overloaded")
+        );
+    }
+
+    #[tokio::test]
+    async fn an_answer_of_another_form_is_malformed() {
+        let none = http("200 OK", r#"{"results":[]}"#);
+        let (client, _) = client(vec![http("200 OK", "<html>"), none]).await;
+        for what in ["no JSON", "a result short"] {
+            let failure = client.put(&records()).await.expect_err(what);
+            assert!(matches!(failure, EdgeFailure::Malformed(200)), "{what}");
+        }
+    }
+
+    #[tokio::test]
+    async fn silence_is_an_unknown_outcome_and_leaves_no_answer_behind() {
+        let (client, connections) = client(vec![None, stored()]).await;
+        let silent = client.put(&records()).await.expect_err("no answer");
+        assert!(silent.outcome_unknown() && silent.is_transient());
+        client.put(&records()).await.expect("a new connection");
+        assert_eq!(connections.load(Ordering::SeqCst), 2);
+    }
+
+    #[tokio::test]
+    async fn an_answer_over_the_limit_is_not_read_to_its_end() {
+        let long = "x".repeat(REPLY_BYTES + 1);
+        let (client, _) = client(vec![http("200 OK", &long)]).await;
+        let failure = client.put(&records()).await.expect_err("too long");
+        assert!(failure.outcome_unknown());
+    }
+
+    /// A vault's certificate at the edge's address: nothing is handed in.
+    #[tokio::test]
+    async fn only_an_edge_is_handed_records() {
+        let (address, connections) = serve("vault", vec![stored()]).await;
+        let client = EdgeClient::new(address, tls("recipient"), Duration::from_secs(5));
+        let failure = client.put(&records()).await.expect_err("no edge");
+        assert!(matches!(failure, EdgeFailure::Unreachable { .. }));
+        assert_eq!(connections.load(Ordering::SeqCst), 0);
+    }
+}

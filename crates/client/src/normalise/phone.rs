@@ -58,6 +58,7 @@ pub fn parse_phone(field: &str, text: &str) -> Result<E164, FieldError> {
     }
     let region = match regions.as_slice() {
         [only] => only.parse().ok(),
+        _ if national.starts_with('0') => shared_with_zero(database, &regions, national),
         _ => shared(text),
     };
     Ok(E164 {
@@ -70,6 +71,29 @@ pub fn parse_phone(field: &str, text: &str) -> Result<E164, FieldError> {
 fn shared(text: &str) -> Option<Jurisdiction> {
     let number = phonenumber::parse(None, text).ok()?;
     number.country().id()?.as_ref().parse().ok()
+}
+
+/// As [`shared`] for a number whose leading zero is part of it, as of every landline of Italy and
+/// the Vatican: the library asks the plans for the number's value, in which the zero is lost.
+fn shared_with_zero(database: &Database, regions: &[&str], national: &str) -> Option<Jurisdiction> {
+    let owns = |region: &&&str| {
+        let Some(plan) = database.by_id(**region) else {
+            return false;
+        };
+        if let Some(leading) = plan.leading_digits() {
+            return leading
+                .find(national)
+                .is_some_and(|found| found.start() == 0);
+        }
+        let plan = plan.descriptors();
+        let kinds = [plan.fixed_line(), plan.mobile(), plan.voip(), plan.uan()];
+        plan.general().is_match(national)
+            && kinds
+                .into_iter()
+                .flatten()
+                .any(|kind| kind.is_match(national))
+    };
+    regions.iter().find(owns)?.parse().ok()
 }
 
 fn has_trunk_prefix(database: &Database, regions: &[&str], national: &str) -> bool {

@@ -1,6 +1,8 @@
 //! One named vector per malformation of phones, addresses, times, ids, residences and JSON: each is
 //! refused with the field and the code that the table names, and no refusal repeats the value.
 
+mod vectors;
+
 use bailiwick_api::edge::{FieldError, IpInput, PhoneInput, RecordInput};
 use bailiwick_envelope::record::{IpEvent, Plaintext, TransportProtocol};
 use bailiwick_types::{Jurisdiction, Timestamp};
