@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod edge;
 pub mod files;
+mod hardening;
 pub mod telemetry;
 pub mod vault;
 

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::ApproverConfig;
 use crate::files;
+use crate::hardening::hide_memory;
 use crate::telemetry::{self, Readiness};
 use attendant::Attendant;
 use keystore::Keystore;
@@ -75,6 +76,7 @@ pub async fn run(
     options: ApproverOptions,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
+    hide_memory().context("keep secrets out of core dumps")?;
     telemetry::start_logging(&config.log).context("log.filter")?;
     let tls = TlsIdentity::load(config.tls.files(), config.trust_domain.clone())
         .context("load the TLS identity")?;

@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{EdgeConfig, Unserved};
 use crate::files;
+use crate::hardening::hide_memory;
 use crate::telemetry::{self, Readiness};
 use high_water::HighWaterFile;
 use metrics::EdgeMetrics;
@@ -54,6 +55,7 @@ struct Edge {
 /// # Errors
 /// When the configuration, a key or trust file, the disk or a socket does not allow it to start.
 pub async fn run(config: EdgeConfig, stop: CancellationToken) -> anyhow::Result<()> {
+    hide_memory().context("keep secrets out of core dumps")?;
     telemetry::start_logging(&config.log).context("log.filter")?;
     let tls = TlsIdentity::load(config.tls.files(), config.trust_domain.clone())
         .context("load the TLS identity")?;

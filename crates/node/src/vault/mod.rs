@@ -26,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock;
 use crate::config::VaultConfig;
 use crate::files;
+use crate::hardening::hide_memory;
 use crate::telemetry::{self, Readiness};
 use attend::Hub;
 use metrics::VaultMetrics;
@@ -60,6 +61,7 @@ pub struct Vault {
 /// # Errors
 /// When the configuration, the disk or a socket does not allow it to start.
 pub async fn run(config: VaultConfig, stop: CancellationToken) -> anyhow::Result<()> {
+    hide_memory().context("keep secrets out of core dumps")?;
     telemetry::start_logging(&config.log).context("log.filter")?;
     let tls = TlsIdentity::load(config.tls.files(), config.trust_domain.clone())
         .context("load the TLS identity")?;
