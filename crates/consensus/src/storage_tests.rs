@@ -66,6 +66,7 @@ fn open(disk: Arc<dyn Disk>) -> io::Result<Opened> {
         directory: "groups/7".to_owned(),
         store: RecordStoreOptions {
             cache_bytes: 1 << 20,
+            ..RecordStoreOptions::default()
         },
         machine: Arc::new(Keeper),
         fatal: fatal.clone(),
@@ -369,6 +370,7 @@ async fn log_time_never_goes_back() {
         directory: "groups/7".to_owned(),
         store: RecordStoreOptions {
             cache_bytes: 1 << 20,
+            ..RecordStoreOptions::default()
         },
         machine: Arc::new(Times(seen.clone())),
         fatal: Arc::new(|_| {}),

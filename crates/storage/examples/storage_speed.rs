@@ -51,6 +51,7 @@ fn record_store(
 ) {
     let options = RecordStoreOptions {
         cache_bytes: 256 << 20,
+        ..RecordStoreOptions::default()
     };
     let store = RecordStore::open(disk, path, &options).expect("opens");
     let mut rng = rand::rng();

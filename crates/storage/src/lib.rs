@@ -2,17 +2,21 @@
 //!
 //! - [`disk`]: the one way to a disk, and [`OsDisk`]; [`SimulatedDisk`] loses what was not synced.
 //! - [`wal`]: one log per node, shared by all its Raft groups; one `fdatasync` per drained batch.
-//! - [`record_store`]: what applied commands made, in one redb file per group.
+//! - [`record_store`]: what applied commands made, in one redb file per group and, since the last
+//!   checkpoint, in memory.
 //! - [`snapshot`]: all rows of a record store in one checked file.
 //!
 //! This crate knows nothing of Raft, keys or records: payloads are bytes. It follows
 //! docs/architecture.md, "Building blocks" and "Traps that others fell into".
 
 pub mod disk;
+mod overlay;
 pub mod record_store;
 mod redb_backend;
+mod redb_tables;
 pub mod simulated_disk;
 pub mod snapshot;
+mod store_view;
 pub mod wal;
 
 pub use disk::{Disk, DiskFile, OsDisk};

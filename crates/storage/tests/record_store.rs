@@ -109,13 +109,20 @@ proptest! {
 
     #[test]
     fn record_store_answers_as_the_memory_store(
-        transactions in prop::collection::vec((prop::collection::vec(change(), 0..30), any::<bool>()), 1..8),
+        transactions in prop::collection::vec(
+            (prop::collection::vec(change(), 0..30), any::<bool>(), any::<bool>()),
+            1..8,
+        ),
         probes in prop::collection::vec((table(), bound(), bound()), 10),
+        overlay_bytes in prop_oneof![Just(0), Just(3_000), Just(64 << 20)],
     ) {
-        let store = open(&SimulatedDisk::new(0));
+        let disk = SimulatedDisk::new(0);
+        let options = RecordStoreOptions { overlay_bytes, ..RecordStoreOptions::default() };
+        let store = RecordStore::open(&disk.shared(), PATH, &options).expect("opens");
         let mut model = MemoryStore::default();
-        for (changes, commits) in transactions {
-            let view_before = store.read().expect("view");
+        let mut views = Vec::new();
+        for (changes, commits, checkpoints) in transactions {
+            views.push((store.read().expect("view"), model.clone()));
             let mut changed = model.clone();
             apply(&mut changed, &changes).expect("memory");
             let result = store.write(|rows| {
@@ -124,13 +131,83 @@ proptest! {
                 commits.then_some(()).ok_or_else(|| StoreError("given up".to_owned()))
             });
             prop_assert_eq!(result.is_ok(), commits);
-            compare(&view_before, &model, &probes);
             if commits {
                 model = changed;
             }
             compare(&store.read().expect("view"), &model, &probes);
+            if checkpoints {
+                store.checkpoint().expect("durable");
+                compare(&store.read().expect("view"), &model, &probes);
+            }
+            // A view sees what it began with, whatever was written, checkpointed or let go since.
+            for (view, seen) in &views {
+                compare(view, seen, &probes);
+            }
+            if changes.len() % 3 == 0 {
+                views.remove(0);
+            }
+        }
+        store.checkpoint().expect("durable");
+        drop((views, store));
+        disk.crash();
+        compare(&open(&disk).read().expect("view"), &model, &probes);
+    }
+}
+
+/// A scan that is cut into pieces, over rows of which many are deleted above the file.
+#[test]
+fn long_scans_pass_over_what_was_deleted() {
+    let store = open(&SimulatedDisk::new(0));
+    let table = Table::new(1);
+    let key = |row: u32| row.to_be_bytes();
+    let written =
+        store.write(|rows| (0..3_000).try_for_each(|row| rows.put(table, &key(row), b"old")));
+    written.expect("written");
+    store.checkpoint().expect("durable");
+    let changed = store.write(|rows| {
+        (0..3_000)
+            .filter(|row| row % 5 != 0)
+            .try_for_each(|row| rows.delete(table, &key(row)))?;
+        (2_000..2_500).try_for_each(|row| rows.put(table, &key(row), b"new"))?;
+        rows.delete(table, &key(2_995))
+    });
+    changed.expect("written");
+    let view = store.read().expect("view");
+    let scanned = view.scan(table, Bound::Unbounded, Bound::Unbounded, 700);
+    let expected = (0..3_000).filter_map(|row: u32| match row {
+        2_000..2_500 => Some((key(row).to_vec(), b"new".to_vec())),
+        _ if row.is_multiple_of(5) => Some((key(row).to_vec(), b"old".to_vec())),
+        _ => None,
+    });
+    let expected: Vec<Row> = expected.collect();
+    assert_eq!(scanned.expect("rows"), expected[..700]);
+    let last = view.last(table).expect("last").expect("a row");
+    assert_eq!(last.0, key(2_990));
+}
+
+/// A checkpoint that failed loses nothing: what it had is still read, and the next one has it too.
+#[test]
+fn failed_checkpoint_is_made_up_for_by_the_next() {
+    let disk = SimulatedDisk::new(1);
+    let store = open(&disk);
+    let table = Table::new(1);
+    put(&store, table, b"a", b"1");
+    disk.fail_nth(Operation::Write, 1, std::io::ErrorKind::StorageFull);
+    assert!(store.checkpoint().is_err());
+    put(&store, table, b"b", b"2");
+    let rows = all(&store.read().expect("view"));
+    assert_eq!(rows[0].1.len(), 2, "{rows:?}");
+    match store.checkpoint() {
+        Ok(()) => {}
+        // The file may refuse all after one failure, as the process must end then.
+        Err(error) => {
+            assert!(error.to_string().contains("Previous I/O error"), "{error}");
+            return;
         }
     }
+    drop(store);
+    disk.crash();
+    assert_eq!(all(&open(&disk).read().expect("view")), rows);
 }
 
 /// After a power cut anywhere the store is as at some checkpoint, never older than the last one that
