@@ -11,7 +11,7 @@ use bailiwick_api::cluster::ClusterDescription;
 use bailiwick_transport::{
     CallError, ExpectedPeer, Operation, Pool, PoolOptions, Purpose, TlsIdentity,
 };
-use bailiwick_types::{ShardId, codec};
+use bailiwick_types::{NodeId, ShardId, codec};
 use bytes::Bytes;
 use rand::RngExt;
 use rand::seq::IndexedRandom;
@@ -22,6 +22,8 @@ use tokio::time::Instant;
 /// First wait between two attempts; doubled up to [`BACKOFF_CEILING`], with jitter.
 const BACKOFF: Duration = Duration::from_millis(10);
 const BACKOFF_CEILING: Duration = Duration::from_millis(400);
+/// A node that could not be reached is not chosen for this long while there are others.
+const SHUNNED: Duration = Duration::from_secs(1);
 /// Longest single attempt, besides what the callee was asked to wait.
 const ATTEMPT: Duration = Duration::from_secs(4);
 
@@ -79,6 +81,8 @@ struct Inner {
     /// Addresses of the last description.
     known: Mutex<Vec<String>>,
     leaders: Mutex<BTreeMap<Option<ShardId>, String>>,
+    /// Addresses that could not be reached, and when: others are tried first for [`SHUNNED`].
+    unreachable: Mutex<BTreeMap<String, Instant>>,
 }
 
 /// A cluster. Cloning shares connections and what is known of leaders.
@@ -103,7 +107,7 @@ impl Cluster {
     /// A cluster behind these seeds; nothing is dialled yet.
     pub fn new(options: ClusterOptions) -> Self {
         let pool = Pool::new(options.tls.clone(), PoolOptions::default());
-        let (description, known, leaders) = Default::default();
+        let (description, known, leaders, unreachable) = Default::default();
         Self {
             inner: Arc::new(Inner {
                 options,
@@ -111,6 +115,7 @@ impl Cluster {
                 description,
                 known,
                 leaders,
+                unreachable,
             }),
         }
     }
@@ -375,11 +380,29 @@ impl Cluster {
                 _ => Err(missing()),
             };
         };
-        let chosen = group.voters.choose(&mut rand::rng());
-        let node = chosen
-            .and_then(|id| description.node(*id))
-            .ok_or_else(missing)?;
-        Ok(node.address.clone())
+        let address = |id: &NodeId| description.node(*id).map(|node| node.address.clone());
+        let mut voters: Vec<String> = group.voters.iter().filter_map(address).collect();
+        if let Some(leader) = group.leader.as_ref().and_then(address)
+            && !self.is_shunned(&leader)
+        {
+            return Ok(leader);
+        }
+        rand::seq::SliceRandom::shuffle(voters.as_mut_slice(), &mut rand::rng());
+        let chosen = voters.iter().find(|voter| !self.is_shunned(voter));
+        chosen.or(voters.first()).cloned().ok_or_else(missing)
+    }
+
+    /// Whether the node could not be reached a short time ago.
+    fn is_shunned(&self, address: &str) -> bool {
+        let mut unreachable = lock(&self.inner.unreachable);
+        unreachable.retain(|_, failed| failed.elapsed() < SHUNNED);
+        unreachable.contains_key(address)
+    }
+
+    fn shun(&self, address: &str) {
+        let mut unreachable = lock(&self.inner.unreachable);
+        // As many as the cluster has nodes, and for a second only.
+        unreachable.insert(address.to_owned(), Instant::now());
     }
 
     async fn ask(
@@ -396,8 +419,12 @@ impl Cluster {
         // A node that swallows packets must not use up the time of the others.
         let connected = tokio::time::timeout(deadline, connecting).await;
         let connection = connected
-            .map_err(|_| AskError::Connect("no connection in time".to_owned()))?
-            .map_err(|error| AskError::Connect(error.to_string()))?;
+            .map_err(|_| "no connection in time".to_owned())
+            .and_then(|connected| connected.map_err(|error| error.to_string()))
+            .map_err(|why| {
+                self.shun(address);
+                AskError::Connect(why)
+            })?;
         let left = deadline.saturating_sub(begun.elapsed());
         let left = left.max(Duration::from_millis(1));
         connection
