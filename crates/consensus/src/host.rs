@@ -18,6 +18,7 @@ use crate::hosted::{Hosted, configuration, directory};
 use crate::links::Links;
 use crate::options::{HostOptions, RaftTimings};
 use crate::state_machine::blocking;
+use crate::vigil::Vigil;
 
 /// How often the groups' stores and logs are looked after.
 const CARE_PERIOD: Duration = Duration::from_millis(500);
@@ -27,6 +28,7 @@ pub struct Host {
     options: HostOptions,
     wal: Wal,
     links: Arc<Links>,
+    vigil: Vigil,
     groups: RwLock<BTreeMap<GroupId, Arc<Hosted>>>,
     /// One group is opened or removed at a time.
     changing: tokio::sync::Mutex<()>,
@@ -67,6 +69,7 @@ impl Host {
             options,
             wal,
             links,
+            vigil: Vigil::default(),
             groups: RwLock::default(),
             changing: tokio::sync::Mutex::new(()),
             closed: AtomicBool::new(false),
@@ -104,6 +107,21 @@ impl Host {
         self.closed.load(Ordering::Acquire)
     }
 
+    pub(crate) fn links(&self) -> &Links {
+        &self.links
+    }
+
+    pub(crate) fn vigil(&self) -> &Vigil {
+        &self.vigil
+    }
+
+    /// The groups that the node leads, as far as this node knows.
+    pub(crate) fn led_by(&self, node: NodeId) -> Vec<Arc<Hosted>> {
+        let mut groups = self.all();
+        groups.retain(|group| group.leader() == Some(node));
+        groups
+    }
+
     pub(crate) fn leader_of(&self, node: NodeId) -> Leader {
         self.links.leader(node)
     }
@@ -118,9 +136,17 @@ impl Host {
         self.options.node
     }
 
-    /// Replaces the list of vault nodes, this node included.
+    /// Replaces the list of vault nodes, this node included. Must be called within a tokio runtime.
     pub fn set_peers(&self, peers: Vec<PeerAddress>) {
+        let others: BTreeMap<NodeId, String> = peers
+            .iter()
+            .filter(|peer| peer.id != self.options.node)
+            .map(|peer| (peer.id, peer.address.clone()))
+            .collect();
         self.links.set_peers(peers);
+        if !self.is_closed() {
+            self.vigil.watch(&self.myself, &others);
+        }
     }
 
     /// The node that an authenticated vault is; `None` for everybody else, and for a vault whose
@@ -248,10 +274,10 @@ impl Host {
         view.map_err(|error| crate::ReadError::Storage(error.to_string()))
     }
 
-    /// The group's leader, when this node knows it.
+    /// The group's leader, when this node knows it and has not seen it end.
     pub fn leader(&self, id: GroupId) -> Option<Leader> {
         let leader = self.hosted(id)?.leader()?;
-        Some(self.links.leader(leader))
+        (!self.vigil.has_fallen(leader)).then(|| self.links.leader(leader))
     }
 
     /// Whether this node believes that it leads the group.
@@ -289,6 +315,7 @@ impl Host {
     /// Stops all groups, makes the record stores durable and closes the log.
     pub async fn shutdown(&self) {
         self.closed.store(true, Ordering::Release);
+        self.vigil.end();
         let _one = self.changing.lock().await;
         let care = self
             .care

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bailiwick_storage::Wal;
 use bailiwick_types::{GroupId, NodeId, Timestamp};
 use openraft::async_runtime::WatchReceiver;
+use openraft::raft::TransferLeaderRequest;
 use openraft::{Config, SnapshotPolicy};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -158,6 +159,24 @@ impl Hosted {
 
     pub(crate) fn watch_leadership(&self) -> watch::Receiver<Option<NodeId>> {
         self.leadership.clone()
+    }
+
+    /// Lets this node vote for another before the lease of a leader that has ended runs out. The same
+    /// message ends it when a leader hands over; nothing else comes of it on other nodes than the
+    /// one named.
+    ///
+    /// # Errors
+    /// The group has stopped.
+    pub(crate) async fn end_lease(&self, of: NodeId) -> Result<(), HostError> {
+        let vote = self.raft.metrics().borrow_watched().vote;
+        if !vote.committed || vote.leader_id.voted_for != of.0 {
+            return Ok(());
+        }
+        let request = TransferLeaderRequest::new(vote, of.0, None);
+        let handled = self.raft.handle_transfer_leader(request).await;
+        handled
+            .map(drop)
+            .map_err(|error| HostError::Stopped(self.id, error.to_string()))
     }
 
     /// Remembers a leader whose stamp was too far ahead.

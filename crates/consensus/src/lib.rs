@@ -23,6 +23,7 @@ mod serve;
 mod state_machine;
 #[cfg(test)]
 mod storage_tests;
+mod vigil;
 mod wire;
 
 pub use error::{AdministerError, HostError, ProposeError, ReadError};

@@ -48,6 +48,15 @@ impl LinkError {
             Self::Stream(_) | Self::Timeout => false,
         }
     }
+
+    /// Whether nobody listens at the node's address: its process has ended, or has not begun.
+    pub(crate) fn refused(&self) -> bool {
+        matches!(
+            self,
+            Self::Connect(ConnectError::Unreachable { source, .. })
+                if source.kind() == std::io::ErrorKind::ConnectionRefused
+        )
+    }
 }
 
 /// The other vault nodes and the connections to them.
@@ -91,6 +100,11 @@ impl Links {
             id: node,
             address: self.peer(node).map(|peer| peer.address).unwrap_or_default(),
         }
+    }
+
+    /// The open connection to another node, or a new one.
+    pub(crate) async fn reach(&self, to: NodeId) -> Result<Connection, LinkError> {
+        self.connection(to, Purpose::Interactive).await
     }
 
     async fn connection(&self, to: NodeId, purpose: Purpose) -> Result<Connection, LinkError> {

@@ -104,7 +104,9 @@ impl Host {
 
     fn elsewhere(&self, forward: &ForwardToLeader<Types>) -> Elsewhere {
         match (forward.reason, forward.leader_id) {
-            (ForwardReason::NotLeader, Some(leader)) if leader != self.node().0 => {
+            (ForwardReason::NotLeader, Some(leader))
+                if leader != self.node().0 && !self.vigil().has_fallen(NodeId(leader)) =>
+            {
                 Elsewhere::There(self.leader_of(NodeId(leader)))
             }
             (ForwardReason::NotLeader, _) => Elsewhere::Unknown,

@@ -258,7 +258,7 @@ impl Cluster {
         self.leader().await;
     }
 
-    fn peers(&self, from: u64) -> Vec<PeerAddress> {
+    pub fn peers(&self, from: u64) -> Vec<PeerAddress> {
         let peer = |to| PeerAddress {
             id: NodeId(to),
             address: self.address(from, to),
