@@ -1,0 +1,36 @@
+//! What deploy/ ships, checked with the tools that will read it: systemd's own analysis of the units, and
+//! certificates of the shipped script against the product. A tool that is missing fails the test and names the line
+//! that installs it.
+//!
+//! Not here: running under a booted systemd or in a container engine; deploy/ says what was not run.
+
+#[path = "deploy/systemd.rs"]
+mod systemd;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use anyhow::{Context, ensure};
+
+/// A folder or file of deploy/.
+fn shipped(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../deploy")
+        .join(path)
+}
+
+/// Runs a tool to its end. `install` is the line that brings it.
+fn run(command: &mut Command, install: &str) -> anyhow::Result<Output> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    command
+        .output()
+        .with_context(|| format!("{program} does not run; install it: {install}"))
+}
+
+/// What a tool that must succeed says on standard output.
+fn told(command: &mut Command, install: &str) -> anyhow::Result<String> {
+    let output = run(command, install)?;
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.success(), "{command:?} failed: {errors}");
+    String::from_utf8(output.stdout).with_context(|| format!("the output of {command:?}"))
+}
