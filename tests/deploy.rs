@@ -4,6 +4,8 @@
 //!
 //! Not here: running under a booted systemd or in a container engine; deploy/ says what was not run.
 
+#[path = "deploy/certificates.rs"]
+mod certificates;
 #[path = "deploy/systemd.rs"]
 mod systemd;
 
