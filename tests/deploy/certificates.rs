@@ -78,6 +78,7 @@ impl Authorities {
             certificate: self.issued(&format!("{id}.pem")),
             key: self.issued(&format!("{id}.key")),
             authorities: self.folder.path().join("authorities.pem"),
+            families: Vec::new(),
             revocations: Some(self.folder.path().join("revocations.pem")),
         };
         let loaded = TlsIdentity::load(files, DOMAIN.parse()?);
@@ -231,6 +232,7 @@ fn copy(authorities: &Authorities, id: &str) -> anyhow::Result<(tempfile::TempDi
         certificate: at(&format!("{id}.pem")),
         key: at(&format!("{id}.key")),
         authorities: whole.join("authorities.pem"),
+        families: Vec::new(),
         revocations: None,
     };
     Ok((folder, files))

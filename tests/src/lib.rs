@@ -164,6 +164,7 @@ impl Running {
             certificate: folder.join(format!("{id}.pem")),
             key: folder.join(format!("{id}.key")),
             authorities: self.root().join("tls/authority.pem"),
+            families: Vec::new(),
             revocations: None,
         };
         Ok(TlsIdentity::load(files, TRUST_DOMAIN.parse()?)?)

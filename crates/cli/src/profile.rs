@@ -98,18 +98,12 @@ impl Profile {
     }
 
     fn rebase(&mut self, base: &Path) {
-        let tls = &mut self.tls;
-        let files = [&mut tls.certificate, &mut tls.key, &mut tls.authorities];
-        let optional = [
-            &mut tls.revocations,
-            &mut self.trust,
-            &mut self.policies,
-            &mut self.recipient_key,
-        ];
+        self.tls.rebase(base);
+        let optional = [&mut self.trust, &mut self.policies, &mut self.recipient_key];
         let reviewer = self.reviewer.as_mut().map(|section| &mut section.key);
-        let paths = files
+        let paths = optional
             .into_iter()
-            .chain(optional.into_iter().filter_map(Option::as_mut))
+            .filter_map(Option::as_mut)
             .chain(reviewer)
             .chain(self.pseudonym_keys.values_mut());
         for path in paths {

@@ -238,6 +238,7 @@ mod tests {
             certificate: folder.join(format!("{role}.pem")),
             key: folder.join(format!("{role}.key.pem")),
             authorities: folder.join("authorities.pem"),
+            families: Vec::new(),
             revocations: None,
         };
         let domain = "bailiwick.example".parse().expect("a name");

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bailiwick_transport::TlsFiles;
+use bailiwick_transport::{AuthorityFamily, TlsFiles};
 use bailiwick_types::{Jurisdiction, Name, NodeId, Region, Role, Slot};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -53,15 +53,22 @@ pub struct TlsSection {
     pub key: PathBuf,
     /// The authorities whose certificates are accepted, PEM.
     pub authorities: PathBuf,
+    /// Authorities that alone vouch for certificates of some roles, and for no other role.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub families: Vec<AuthorityFamily>,
     /// Revocation lists, PEM; none are checked when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocations: Option<PathBuf>,
 }
 
 impl TlsSection {
-    fn rebase(&mut self, base: &Path) {
+    /// Reads relative paths from the folder `base`.
+    pub fn rebase(&mut self, base: &Path) {
         for path in [&mut self.certificate, &mut self.key, &mut self.authorities] {
             *path = base.join(&*path);
+        }
+        for family in &mut self.families {
+            family.authorities = base.join(&family.authorities);
         }
         if let Some(path) = &mut self.revocations {
             *path = base.join(&*path);
@@ -74,6 +81,7 @@ impl TlsSection {
             certificate: self.certificate.clone(),
             key: self.key.clone(),
             authorities: self.authorities.clone(),
+            families: self.families.clone(),
             revocations: self.revocations.clone(),
         }
     }

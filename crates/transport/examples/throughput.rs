@@ -65,6 +65,7 @@ fn issue(
         certificate: directory.join("certificate.pem"),
         key: directory.join("key.pem"),
         authorities: directory.join("authorities.pem"),
+        families: Vec::new(),
         revocations: None,
     };
     std::fs::write(&files.certificate, params.signed_by(&key, issuer)?.pem())?;

@@ -34,4 +34,4 @@ pub use peer::{ExpectedPeer, IdentityError, peer_identity};
 pub use pool::{Pool, PoolOptions, Purpose};
 pub use server::{Handler, Server, ServerHandle, ServerOptions};
 pub use stream::{StreamReceiver, StreamSender};
-pub use tls::{TlsError, TlsFiles, TlsIdentity};
+pub use tls::{AuthorityFamily, TlsError, TlsFiles, TlsIdentity};

@@ -5,6 +5,7 @@
 //! reload builds everything anew and swaps it whole; servers look it up for each connection and
 //! check their open connections against it.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
-use bailiwick_types::{Identity, Name, Timestamp};
+use bailiwick_types::{Identity, Name, PeerRole, Timestamp};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, kx_group};
@@ -21,12 +22,13 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKey
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::limits::TLS_FILE_BYTES;
 use crate::peer::{ExpectedPeer, IdentityError, peer_identity};
-use crate::verifier::{PeerVerifier, ServerVerifier};
+use crate::verifier::{ByRole, PeerVerifier, ServerChain, ServerVerifier};
 
 /// The protocol name of frames.
 pub const ALPN_FRAMES: &[u8] = b"bailiwick/1";
@@ -39,11 +41,24 @@ pub struct TlsFiles {
     pub certificate: PathBuf,
     /// The private key.
     pub key: PathBuf,
-    /// The authorities that peers must chain to.
+    /// The authorities that peers must chain to whose role no family has.
     pub authorities: PathBuf,
+    /// Authorities that vouch for some roles only, and are alone in that. A role of several families
+    /// may chain to each of them.
+    pub families: Vec<AuthorityFamily>,
     /// Revocation lists. If given, every authority in use needs one here: a certificate whose
     /// status is unknown is refused.
     pub revocations: Option<PathBuf>,
+}
+
+/// Authorities that vouch for certificates of these roles and of no other.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthorityFamily {
+    /// The roles.
+    pub roles: Vec<PeerRole>,
+    /// The authorities, PEM.
+    pub authorities: PathBuf,
 }
 
 /// Why the files make no configuration. The operator is at fault.
@@ -68,6 +83,12 @@ pub enum TlsError {
     #[error("{path} is no PEM of the kind expected")]
     Pem {
         /// The file.
+        path: PathBuf,
+    },
+    /// A family of authorities has no roles.
+    #[error("the family of {path} vouches for no role")]
+    NoRoles {
+        /// Its authorities' file.
         path: PathBuf,
     },
     /// The certificate is not this process's identity.
@@ -255,8 +276,10 @@ impl TlsIdentity {
 impl TlsFiles {
     fn stamps(&self) -> Vec<Option<(SystemTime, u64)>> {
         let paths = [&self.certificate, &self.key, &self.authorities];
+        let families = self.families.iter().map(|family| &family.authorities);
         paths
             .into_iter()
+            .chain(families)
             .chain(&self.revocations)
             .map(|path| {
                 let metadata = fs::metadata(path).ok()?;
@@ -280,17 +303,13 @@ impl Loaded {
                 source,
             })?;
         warn_if_expired(not_after);
-        let mut roots = RootCertStore::empty();
-        for authority in read_certificates(&files.authorities)? {
-            roots.add(authority)?;
-        }
-        let roots = Arc::new(roots);
+        let roots = roots_by_role(files)?;
         let revocations = match &files.revocations {
             Some(path) => read_revocations(path)?,
             None => Vec::new(),
         };
         let verifier = client_verifier(&roots, &revocations, &provider, trust_domain)?;
-        let server_verifier = server_verifier(roots, revocations, &provider, trust_domain)?;
+        let server_verifier = server_verifier(&roots, &revocations, &provider, trust_domain)?;
         let server = server_config(&provider, verifier.clone(), &chain, &key)?;
         let client = client_config(&provider, &server_verifier, chain, key)?;
         Ok(Self {
@@ -337,33 +356,67 @@ fn provider() -> CryptoProvider {
     }
 }
 
+/// The authorities of each role.
+fn roots_by_role(files: &TlsFiles) -> Result<ByRole<Arc<RootCertStore>>, TlsError> {
+    let mut families: BTreeMap<PeerRole, RootCertStore> = BTreeMap::new();
+    for family in &files.families {
+        if family.roles.is_empty() {
+            let path = family.authorities.clone();
+            return Err(TlsError::NoRoles { path });
+        }
+        let authorities = read_certificates(&family.authorities)?;
+        for role in &family.roles {
+            let roots = families.entry(*role).or_insert_with(RootCertStore::empty);
+            for authority in &authorities {
+                roots.add(authority.clone())?;
+            }
+        }
+    }
+    let mut general = RootCertStore::empty();
+    for authority in read_certificates(&files.authorities)? {
+        general.add(authority)?;
+    }
+    Ok(ByRole {
+        general: Arc::new(general),
+        families: families
+            .into_iter()
+            .map(|(role, roots)| (role, Arc::new(roots)))
+            .collect(),
+    })
+}
+
 fn client_verifier(
-    roots: &Arc<RootCertStore>,
+    roots: &ByRole<Arc<RootCertStore>>,
     revocations: &[CertificateRevocationListDer<'static>],
     provider: &Arc<CryptoProvider>,
     trust_domain: &Name,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let chain = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
-        .with_crls(revocations.iter().cloned())
-        .build()?;
+    let chains = roots.map(|roots| {
+        WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone())
+            .with_crls(revocations.iter().cloned())
+            .build()
+    })?;
     Ok(Arc::new(PeerVerifier {
-        chain,
+        chains,
         trust_domain: trust_domain.clone(),
     }))
 }
 
 fn server_verifier(
-    roots: Arc<RootCertStore>,
-    revocations: Vec<CertificateRevocationListDer<'static>>,
+    roots: &ByRole<Arc<RootCertStore>>,
+    revocations: &[CertificateRevocationListDer<'static>],
     provider: &Arc<CryptoProvider>,
     trust_domain: &Name,
 ) -> Result<ServerVerifier, TlsError> {
-    let chain = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
-        .with_crls(revocations)
-        .build()?;
+    let chains = roots.map(|roots| {
+        let chain = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
+            .with_crls(revocations.iter().cloned())
+            .build()?;
+        let roots = roots.clone();
+        Ok::<_, TlsError>(ServerChain { chain, roots })
+    })?;
     Ok(ServerVerifier {
-        chain,
-        roots,
+        chains,
         algorithms: provider.signature_verification_algorithms,
         trust_domain: trust_domain.clone(),
         expected: ExpectedPeer::servers(),

@@ -3,10 +3,13 @@
 //! Chain, validity and revocation are webpki's; on top, the certificate must carry exactly one URI
 //! name, of our trust domain, and for a client also the role (and id) that it expects. DNS names
 //! and common names are never used: the name that a client dials is an address, not an identity.
+//! Which authorities may vouch for a certificate depends on the role that it names: a committee's
+//! authority makes no vault nodes, and the provider's makes no approvers.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bailiwick_types::Name;
+use bailiwick_types::{Identity, Name, PeerRole};
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
@@ -25,10 +28,7 @@ fn refused(error: IdentityError) -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(error))))
 }
 
-fn check_identity(
-    end_entity: &CertificateDer<'_>,
-    trust_domain: &Name,
-) -> Result<bailiwick_types::Identity, Error> {
+fn check_identity(end_entity: &CertificateDer<'_>, trust_domain: &Name) -> Result<Identity, Error> {
     let identity = peer_identity(std::slice::from_ref(end_entity)).map_err(refused)?;
     if identity.trust_domain != *trust_domain {
         return Err(refused(IdentityError::TrustDomain {
@@ -38,17 +38,43 @@ fn check_identity(
     Ok(identity)
 }
 
+/// What is chosen by the role that a certificate names.
+#[derive(Debug, Clone)]
+pub(crate) struct ByRole<T> {
+    /// For roles that no family has to itself.
+    pub(crate) general: T,
+    pub(crate) families: BTreeMap<PeerRole, T>,
+}
+
+impl<T> ByRole<T> {
+    fn of(&self, role: PeerRole) -> &T {
+        self.families.get(&role).unwrap_or(&self.general)
+    }
+
+    /// The same choice of what `make` makes of each.
+    pub(crate) fn map<U, E>(&self, make: impl Fn(&T) -> Result<U, E>) -> Result<ByRole<U>, E> {
+        let families = self.families.iter();
+        Ok(ByRole {
+            general: make(&self.general)?,
+            families: families
+                .map(|(role, one)| Ok((*role, make(one)?)))
+                .collect::<Result<_, E>>()?,
+        })
+    }
+}
+
 /// A server's check of its clients: any role of our trust domain; what the role may do is the
 /// matrix's business.
 #[derive(Debug)]
 pub(crate) struct PeerVerifier {
-    pub(crate) chain: Arc<dyn ClientCertVerifier>,
+    pub(crate) chains: ByRole<Arc<dyn ClientCertVerifier>>,
     pub(crate) trust_domain: Name,
 }
 
 impl ClientCertVerifier for PeerVerifier {
+    /// None: whoever dials has one certificate, and its authority depends on the role.
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.chain.root_hint_subjects()
+        &[]
     }
 
     fn verify_client_cert(
@@ -57,11 +83,10 @@ impl ClientCertVerifier for PeerVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self
-            .chain
-            .verify_client_cert(end_entity, intermediates, now)?;
-        check_identity(end_entity, &self.trust_domain)?;
-        Ok(verified)
+        // Not to be believed before its chain is verified: it only says by which one.
+        let identity = check_identity(end_entity, &self.trust_domain)?;
+        let chain = self.chains.of(identity.role);
+        chain.verify_client_cert(end_entity, intermediates, now)
     }
 
     fn verify_tls12_signature(
@@ -70,7 +95,8 @@ impl ClientCertVerifier for PeerVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain
+        self.chains
+            .general
             .verify_tls12_signature(message, certificate, signature)
     }
 
@@ -80,20 +106,27 @@ impl ClientCertVerifier for PeerVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain
+        self.chains
+            .general
             .verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
+        self.chains.general.supported_verify_schemes()
     }
+}
+
+/// One set of authorities for servers.
+#[derive(Debug, Clone)]
+pub(crate) struct ServerChain {
+    pub(crate) chain: Arc<WebPkiServerVerifier>,
+    pub(crate) roots: Arc<RootCertStore>,
 }
 
 /// A client's check of the server.
 #[derive(Debug, Clone)]
 pub(crate) struct ServerVerifier {
-    pub(crate) chain: Arc<WebPkiServerVerifier>,
-    pub(crate) roots: Arc<RootCertStore>,
+    pub(crate) chains: ByRole<ServerChain>,
     pub(crate) algorithms: WebPkiSupportedAlgorithms,
     pub(crate) trust_domain: Name,
     pub(crate) expected: ExpectedPeer,
@@ -105,22 +138,22 @@ impl ServerVerifier {
     /// The chain is checked by itself first, so that this does not hang on that order alone.
     fn verify_chain(
         &self,
+        role: PeerRole,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         server_name: &ServerName<'_>,
         now: UnixTime,
     ) -> Result<(), Error> {
+        let ServerChain { chain, roots } = self.chains.of(role);
         let parsed = ParsedCertificate::try_from(end_entity)?;
         verify_server_cert_signed_by_trust_anchor(
             &parsed,
-            &self.roots,
+            roots,
             intermediates,
             now,
             self.algorithms.all,
         )?;
-        let verified =
-            self.chain
-                .verify_server_cert(end_entity, intermediates, server_name, &[], now);
+        let verified = chain.verify_server_cert(end_entity, intermediates, server_name, &[], now);
         match verified {
             Ok(_)
             | Err(Error::InvalidCertificate(
@@ -140,8 +173,9 @@ impl ServerCertVerifier for ServerVerifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.verify_chain(end_entity, intermediates, server_name, now)?;
+        // Not to be believed before its chain is verified: it only says by which one.
         let identity = check_identity(end_entity, &self.trust_domain)?;
+        self.verify_chain(identity.role, end_entity, intermediates, server_name, now)?;
         self.expected.check(&identity).map_err(refused)?;
         Ok(ServerCertVerified::assertion())
     }
@@ -152,7 +186,9 @@ impl ServerCertVerifier for ServerVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain
+        self.chains
+            .general
+            .chain
             .verify_tls12_signature(message, certificate, signature)
     }
 
@@ -162,11 +198,13 @@ impl ServerCertVerifier for ServerVerifier {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.chain
+        self.chains
+            .general
+            .chain
             .verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.chain.supported_verify_schemes()
+        self.chains.general.chain.supported_verify_schemes()
     }
 }

@@ -458,6 +458,7 @@ fn tls(id: &str) -> TlsSection {
         certificate: PathBuf::from(format!("../tls/{id}.pem")),
         key: PathBuf::from(format!("../tls/{id}.key")),
         authorities: PathBuf::from("../tls/authority.pem"),
+        families: Vec::new(),
         revocations: None,
     }
 }

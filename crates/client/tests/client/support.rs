@@ -59,6 +59,7 @@ pub(crate) fn tls(role: &str) -> Arc<TlsIdentity> {
         certificate: folder.join(format!("{role}.pem")),
         key: folder.join(format!("{role}.key.pem")),
         authorities: folder.join("authorities.pem"),
+        families: Vec::new(),
         revocations: None,
     };
     TlsIdentity::load(files, name("bailiwick.example")).expect("the fixtures load")

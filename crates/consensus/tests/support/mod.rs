@@ -285,6 +285,7 @@ impl Cluster {
             certificate: file(format!("v{id}.pem")),
             key: file(format!("v{id}.key")),
             authorities: file("authority.pem".to_owned()),
+            families: Vec::new(),
             revocations: None,
         };
         let tls = TlsIdentity::load(files, "test.example".parse().unwrap()).unwrap();

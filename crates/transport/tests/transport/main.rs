@@ -1,6 +1,7 @@
 //! The transport over real loopback sockets, with certificates made on the spot. One binary.
 
 mod calls;
+mod families;
 mod floods;
 mod identity;
 mod matrix;

@@ -84,6 +84,11 @@ impl Authority {
         }
     }
 
+    /// Its certificate.
+    pub(crate) fn pem(&self) -> &str {
+        &self.pem
+    }
+
     /// Issues into a fresh directory.
     pub(crate) fn issue(&self, claims: &Claims) -> Issued {
         let directory = TempDir::new().expect("directory");
@@ -92,6 +97,7 @@ impl Authority {
             certificate: at("certificate.pem"),
             key: at("key.pem"),
             authorities: at("authorities.pem"),
+            families: Vec::new(),
             revocations: None,
         };
         fs::write(&files.authorities, &self.pem).expect("written");
