@@ -7,12 +7,14 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bailiwick_api::Refusal;
-use bailiwick_api::cluster::ClusterDescription;
+use bailiwick_api::cluster::{ClusterDescription, GroupDescription};
 use bailiwick_transport::{
     CallError, ExpectedPeer, Operation, Pool, PoolOptions, Purpose, TlsIdentity,
 };
 use bailiwick_types::{NodeId, ShardId, codec};
 use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use rand::RngExt;
 use rand::seq::IndexedRandom;
 use serde::Serialize;
@@ -24,6 +26,12 @@ const BACKOFF: Duration = Duration::from_millis(10);
 const BACKOFF_CEILING: Duration = Duration::from_millis(400);
 /// A node that could not be reached is not chosen for this long while there are others.
 const SHUNNED: Duration = Duration::from_secs(1);
+/// Another node is asked for the directory when one has not answered for this long.
+const STAGGER: Duration = Duration::from_millis(300);
+/// The voters of a group are asked who leads it for this long; then one of them is tried.
+const LOCATE: Duration = Duration::from_secs(1);
+/// Longest that connecting may take: three round trips around the globe, and a busy machine.
+const CONNECT: Duration = Duration::from_secs(2);
 /// Longest single attempt, besides what the callee was asked to wait.
 const ATTEMPT: Duration = Duration::from_secs(4);
 
@@ -106,7 +114,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Cluster {
     /// A cluster behind these seeds; nothing is dialled yet.
     pub fn new(options: ClusterOptions) -> Self {
-        let pool = Pool::new(options.tls.clone(), PoolOptions::default());
+        let mut pool = PoolOptions::default();
+        pool.connect.connect_timeout = CONNECT;
+        let pool = Pool::new(options.tls.clone(), pool);
         let (description, known, leaders, unreachable) = Default::default();
         Self {
             inner: Arc::new(Inner {
@@ -137,25 +147,12 @@ impl Cluster {
     async fn describe_until(&self, until: Instant) -> Result<ClusterDescription, CallFailure> {
         let mut backoff = BACKOFF;
         loop {
-            let mut last = "no seeds".to_owned();
-            let mut addresses = self.addresses();
-            rand::seq::SliceRandom::shuffle(addresses.as_mut_slice(), &mut rand::rng());
-            for address in addresses {
-                let deadline = until.saturating_duration_since(Instant::now()).min(ATTEMPT);
-                let asked = self.ask(&address, Operation::Directory, Bytes::new(), deadline);
-                match asked.await {
-                    Ok(reply) => {
-                        let description: ClusterDescription = codec::decode(&reply)
-                            .map_err(|_| CallFailure::Malformed(Operation::Directory))?;
-                        self.learn(&description);
-                        return Ok(description);
-                    }
-                    Err(AskError::Call(CallError::NotAuthorised)) => {
-                        return Err(CallFailure::NotAuthorised(Operation::Directory));
-                    }
-                    Err(error) => last = format!("{address}: {error}"),
-                }
-            }
+            let last = match self.described_by(self.addresses(), until, |_| true).await {
+                Ok(description) => return Ok(description),
+                Err(Attempt::Failed(failure)) => return Err(failure),
+                Err(Attempt::Again { why, .. }) => why,
+                Err(Attempt::Redirected) => String::new(),
+            };
             if Instant::now() + backoff >= until {
                 return Err(CallFailure::Deadline {
                     outcome_unknown: false,
@@ -163,6 +160,55 @@ impl Cluster {
                 });
             }
             pause(&mut backoff).await;
+        }
+    }
+
+    /// Asks one node after the other until one knows what is wanted, the next one without waiting long for the one before: a node
+    /// that is suspended or cut off says nothing at all.
+    async fn described_by(
+        &self,
+        mut addresses: Vec<String>,
+        until: Instant,
+        wanted: impl Fn(&ClusterDescription) -> bool,
+    ) -> Result<ClusterDescription, Attempt> {
+        rand::seq::SliceRandom::shuffle(addresses.as_mut_slice(), &mut rand::rng());
+        addresses.sort_by_key(|address| self.is_shunned(address));
+        let deadline = until.saturating_duration_since(Instant::now()).min(ATTEMPT);
+        let mut waiting = addresses.iter();
+        let mut asked = FuturesUnordered::new();
+        let mut why = "no seeds".to_owned();
+        loop {
+            if let Some(address) = waiting.next() {
+                let ask = self.ask(address, Operation::Directory, Bytes::new(), deadline);
+                asked.push(async move { (address, ask.await) });
+            }
+            let answer = match tokio::time::timeout(STAGGER, asked.next()).await {
+                Ok(None) => {
+                    return Err(Attempt::Again {
+                        unknown: false,
+                        why,
+                    });
+                }
+                Ok(Some(answer)) => answer,
+                Err(_) => continue,
+            };
+            match answer {
+                (address, Ok(reply)) => {
+                    let description: ClusterDescription = codec::decode(&reply).map_err(|_| {
+                        Attempt::Failed(CallFailure::Malformed(Operation::Directory))
+                    })?;
+                    self.learn(&description);
+                    if wanted(&description) {
+                        return Ok(description);
+                    }
+                    why = format!("{address} does not know who leads");
+                }
+                (_, Err(AskError::Call(CallError::NotAuthorised))) => {
+                    let failure = CallFailure::NotAuthorised(Operation::Directory);
+                    return Err(Attempt::Failed(failure));
+                }
+                (address, Err(error)) => why = format!("{address}: {error}"),
+            }
         }
     }
 
@@ -380,16 +426,37 @@ impl Cluster {
                 _ => Err(missing()),
             };
         };
-        let address = |id: &NodeId| description.node(*id).map(|node| node.address.clone());
-        let mut voters: Vec<String> = group.voters.iter().filter_map(address).collect();
-        if let Some(leader) = group.leader.as_ref().and_then(address)
-            && !self.is_shunned(&leader)
+        if let Some(leader) = self.leader_in(&description, shard) {
+            return Ok(leader);
+        }
+        // Only nodes that host a group know who leads it.
+        let voters = voters_in(&description, group);
+        let soon = until.min(Instant::now() + LOCATE);
+        let knows = |described: &ClusterDescription| self.leader_in(described, shard).is_some();
+        let asked = self.described_by(voters, soon, knows);
+        if let Ok(Ok(described)) = tokio::time::timeout_at(soon, asked).await
+            && let Some(leader) = self.leader_in(&described, shard)
         {
             return Ok(leader);
         }
+        // They may have told of other voters.
+        let latest = lock(&self.inner.description).clone().unwrap_or(description);
+        let group = group_of(&latest, shard).ok_or_else(missing)?;
+        let mut voters = voters_in(&latest, group);
         rand::seq::SliceRandom::shuffle(voters.as_mut_slice(), &mut rand::rng());
         let chosen = voters.iter().find(|voter| !self.is_shunned(voter));
         chosen.or(voters.first()).cloned().ok_or_else(missing)
+    }
+
+    /// The leader of a group as a description has it, unless it could not be reached just now.
+    fn leader_in(
+        &self,
+        description: &ClusterDescription,
+        shard: Option<ShardId>,
+    ) -> Option<String> {
+        let leader = group_of(description, shard)?.leader?;
+        let address = &description.node(leader)?.address;
+        (!self.is_shunned(address)).then(|| address.clone())
     }
 
     /// Whether the node could not be reached a short time ago.
@@ -434,11 +501,14 @@ impl Cluster {
     }
 }
 
-fn group_of(
-    description: &ClusterDescription,
-    shard: Option<ShardId>,
-) -> Option<&bailiwick_api::cluster::GroupDescription> {
+fn group_of(description: &ClusterDescription, shard: Option<ShardId>) -> Option<&GroupDescription> {
     description.groups.iter().find(|group| group.shard == shard)
+}
+
+/// The addresses of a group's voters.
+fn voters_in(description: &ClusterDescription, group: &GroupDescription) -> Vec<String> {
+    let address = |id: &NodeId| description.node(*id).map(|node| node.address.clone());
+    group.voters.iter().filter_map(address).collect()
 }
 
 #[derive(Debug, thiserror::Error)]
