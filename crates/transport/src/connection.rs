@@ -40,7 +40,7 @@ pub struct ConnectOptions {
     /// What this side says first.
     pub hello: Hello,
     /// A connection on which nothing arrives for this long is dead. Default 30 s; the server sends
-    /// a sign of life three times as often.
+    /// a sign of life every second.
     pub idle_timeout: Duration,
     /// A sign of life is sent after this long without output. Default 10 s; below the server's
     /// idle timeout.

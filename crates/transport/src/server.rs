@@ -64,6 +64,10 @@ pub struct ServerOptions {
     /// A connection from which no complete frame arrives for this long is closed; also the longest
     /// a write may stall. Default 30 s; clients send a sign of life every 10 s.
     pub idle_timeout: Duration,
+    /// A sign of life is sent after this long without output, and at least three times in the idle
+    /// timeout. Default 1 s: a peer that hears nothing for a few seconds may take this process for
+    /// suspended or cut off.
+    pub keepalive: Duration,
     /// A connection closes at this age, so that every peer proves itself again. Default 1 h.
     pub maximum_age: Duration,
     /// Running calls may end this long after the maximum age. Default 5 s.
@@ -84,6 +88,7 @@ impl Default for ServerOptions {
             hello: Hello::default(),
             handshake_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(30),
+            keepalive: Duration::from_secs(1),
             maximum_age: Duration::from_secs(60 * 60),
             age_grace: Duration::from_secs(5),
             handshakes_pending: 256,

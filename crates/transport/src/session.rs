@@ -39,7 +39,10 @@ pub(crate) async fn run(
 ) -> Option<RefusalReason> {
     let stop = context.stop.child_token();
     let timing = WriterTiming {
-        keepalive: context.options.idle_timeout / 3,
+        keepalive: context
+            .options
+            .keepalive
+            .min(context.options.idle_timeout / 3),
         stall: context.options.idle_timeout,
     };
     let (outbound, writer) = spawn_writer(writer, timing, stop.clone());

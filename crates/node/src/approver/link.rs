@@ -13,12 +13,19 @@ use bailiwick_transport::{
 };
 use bailiwick_types::{PeerRole, ShardId, codec};
 use bytes::Bytes;
-use rand::seq::{IndexedRandom, SliceRandom};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use rand::seq::IndexedRandom;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Longest that a call may take.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// A leader from which nothing comes for this long is suspended or cut off: vaults send a sign of life
+/// every second. Others may lead by then, and would wait for this member's cosignature.
+const SILENCE: Duration = Duration::from_millis(2500);
+/// Longest that connecting may take: three round trips around the globe, and a busy machine.
+const CONNECT: Duration = Duration::from_secs(2);
 
 /// Why there is no link, or a call on it failed.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +44,12 @@ pub(super) enum LinkError {
     Malformed,
 }
 
+/// Whom a seed names.
+enum Named {
+    Leader(String),
+    Voter(String),
+}
+
 /// A connection to a leader.
 pub(super) struct Link {
     connection: Connection,
@@ -46,43 +59,52 @@ impl Link {
     /// Connects to a node.
     async fn connect(address: &str, tls: &Arc<TlsIdentity>) -> Result<Self, LinkError> {
         let expect = ExpectedPeer::role(PeerRole::Vault);
-        Connection::connect(address, tls, expect, ConnectOptions::default())
+        let options = ConnectOptions {
+            connect_timeout: CONNECT,
+            idle_timeout: SILENCE,
+            ..ConnectOptions::default()
+        };
+        Connection::connect(address, tls, expect, options)
             .await
             .map(|connection| Self { connection })
             .map_err(|error| LinkError::Connection(error.to_string()))
     }
 
-    /// Where the leader of a shard may be, as the first seed that answers knows it: the leader, or
-    /// one of the voters at random.
+    /// Where the leader of a shard may be: as the first seed says that knows it, else one of the
+    /// voters at random. All seeds are asked at once, so that one which is silent costs nothing.
     async fn candidate(
         seeds: &[String],
         tls: &Arc<TlsIdentity>,
         shard: ShardId,
     ) -> Result<String, LinkError> {
-        let mut seeds: Vec<&String> = seeds.iter().collect();
-        seeds.shuffle(&mut rand::rng());
+        let mut asked: FuturesUnordered<_> = seeds
+            .iter()
+            .map(|seed| Self::named_by(seed, tls, shard))
+            .collect();
         let mut voter = None;
-        for seed in seeds {
-            let Ok(link) = Self::connect(seed, tls).await else {
-                continue;
-            };
-            let asked = link.ask::<ClusterDescription>(Operation::Directory, Bytes::new());
-            let Ok(directory) = asked.await else { continue };
-            let Some(group) = directory.group(shard) else {
-                continue;
-            };
-            let address = |id| directory.node(id).map(|node| node.address.clone());
-            // Only nodes that host the group know who leads it.
-            if let Some(leader) = group.leader.and_then(address) {
-                return Ok(leader);
+        while let Some(named) = asked.next().await {
+            match named {
+                Some(Named::Leader(address)) => return Ok(address),
+                Some(Named::Voter(address)) => voter = voter.or(Some(address)),
+                None => {}
             }
-            let any = group.voters.choose(&mut rand::rng()).copied();
-            voter = voter.or_else(|| any.and_then(address));
         }
-        if let Some(voter) = voter {
-            return Ok(voter);
+        voter.ok_or(LinkError::NoLeader(shard))
+    }
+
+    /// Whom a seed names as the shard's leader, or any of the voters: only nodes that host the group
+    /// know who leads it.
+    async fn named_by(seed: &str, tls: &Arc<TlsIdentity>, shard: ShardId) -> Option<Named> {
+        let link = Self::connect(seed, tls).await.ok()?;
+        let asked = link.ask::<ClusterDescription>(Operation::Directory, Bytes::new());
+        let directory = asked.await.ok()?;
+        let group = directory.group(shard)?;
+        let address = |id| directory.node(id).map(|node| node.address.clone());
+        if let Some(leader) = group.leader.and_then(address) {
+            return Some(Named::Leader(leader));
         }
-        Err(LinkError::NoLeader(shard))
+        let any = group.voters.choose(&mut rand::rng()).copied();
+        any.and_then(address).map(Named::Voter)
     }
 
     /// Connects to the shard's leader and opens the stream. `hint` is an address that a node named

@@ -282,25 +282,26 @@ impl Vault {
         self.leads(read.shard)?;
         let until = wait_until(read.wait_ms);
         let mut changes = self.spool.changes();
-        while !self.may_release(read.shard, read.request).await? {
-            // Recalled, or the jurisdiction is frozen: what lies here already is not handed out.
-            let step = until.min(Instant::now() + Duration::from_millis(200));
-            tokio::time::sleep_until(step).await;
-            if Instant::now() >= until {
-                let (partials, held) = (Vec::new(), read.known);
-                return Ok(Partials { partials, held });
-            }
-        }
         loop {
             changes.borrow_and_update();
             let (partials, held) = self.spool.read(&read.request, read.known, PARTIALS_BYTES);
-            if !partials.is_empty() {
+            // Asked of a quorum after the wait, not before it: this process may have been suspended
+            // meanwhile. What lies here of a recalled request, or under a freeze, is not handed out.
+            let released =
+                partials.is_empty() || self.may_release(read.shard, read.request).await?;
+            if released && !partials.is_empty() {
                 return Ok(Partials { partials, held });
             }
-            if tokio::time::timeout_at(until, changes.changed())
-                .await
-                .is_err()
-            {
+            let step = if released {
+                until
+            } else {
+                until.min(Instant::now() + Duration::from_millis(200))
+            };
+            // Woken by a partial, or it is time to look again.
+            let _ = tokio::time::timeout_at(step, changes.changed()).await;
+            if Instant::now() >= until {
+                let held = if released { held } else { read.known };
+                let partials = Vec::new();
                 return Ok(Partials { partials, held });
             }
         }
