@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use bailiwick_api::cluster::{Accepted, Enrolment, EnrolmentKind};
-use bailiwick_api::edge::{PutRecords, RecordStatus};
+use bailiwick_api::edge::{BODY_BYTES, PutRecords, RecordStatus};
 use bailiwick_api::session::{AppendBlock, BlockStored, OpenSession, ReadSession, SessionState};
 use bailiwick_cli::connect::edge;
 use bailiwick_cli::dev::layout::{BACKEND, EDGE, OPERATOR};
 use bailiwick_cli::dev::stage::home;
 use bailiwick_client::certificates::live_certificate;
+use bailiwick_client::edge_http::EdgeFailure;
 use bailiwick_client::{CallFailure, Cluster};
 use bailiwick_envelope::record::{IpEvent, IpRecord, Plaintext, TransportProtocol};
 use bailiwick_envelope::{IdentityKey, SigningKey};
@@ -224,6 +225,24 @@ async fn an_edge_cannot_write_under_another_edges_id_end_to_end() -> anyhow::Res
             cluster.request("zoe", "zoe-2").await?.selection.count == 1,
             "one is stored"
         );
+        Ok(())
+    })
+    .await
+}
+
+/// A body of any length gets an answer that says what is wrong and that nothing was stored.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_is_too_long_is_refused_by_name() -> anyhow::Result<()> {
+    story(async |cluster| {
+        let backend = edge(&cluster.stage.profile(BACKEND).map_err(failed)?).map_err(failed)?;
+        let mut record = ip("yves", "FR", "192.0.2.83", 4083, &inside(window(), 1));
+        record.account = "y".repeat(BODY_BYTES);
+        let refused = backend.put_one(&record).await;
+        let Err(EdgeFailure::Refused { status, error }) = refused else {
+            anyhow::bail!("a body of over {BODY_BYTES} bytes: {refused:?}");
+        };
+        ensure!(status == 413 && error.field == "body", "{status} {error}");
+        ensure!(error.code == "too_long", "{error}");
         Ok(())
     })
     .await

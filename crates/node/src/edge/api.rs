@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 use axum::response::{IntoResponse, Response};
@@ -26,6 +27,10 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
     Router::new()
         .route("/v1/record", post(put_one))
         .route("/v1/records", post(put_batch))
+        .method_not_allowed_fallback(|| async {
+            let status = StatusCode::METHOD_NOT_ALLOWED;
+            refuse(status, "method", "not_allowed", "this path takes POST")
+        })
         .fallback(|| async { refuse(StatusCode::NOT_FOUND, "path", "not_found", "no such path") })
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .with_state(edge)
@@ -38,7 +43,22 @@ fn refuse(status: StatusCode, field: &str, code: &str, message: &str) -> Respons
     (status, Json(body)).into_response()
 }
 
-async fn put_one(State(edge): State<Arc<Edge>>, body: Bytes) -> Response {
+/// The whole body, or the refusal of one that is too long or broke off; nothing was stored then.
+fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Response> {
+    body.map_err(|rejection| match rejection.status() {
+        status @ StatusCode::PAYLOAD_TOO_LARGE => {
+            let text = format!("longer than {BODY_BYTES} bytes");
+            refuse(status, "body", "too_long", &text)
+        }
+        status => refuse(status, "body", "unreadable", &rejection.body_text()),
+    })
+}
+
+async fn put_one(State(edge): State<Arc<Edge>>, body: Result<Bytes, BytesRejection>) -> Response {
+    let body = match whole(body) {
+        Ok(body) => body,
+        Err(response) => return response,
+    };
     match parse_record(&body) {
         Ok(record) => {
             let reply = edge.put(vec![Ok(record)]).await;
@@ -60,7 +80,11 @@ async fn put_one(State(edge): State<Arc<Edge>>, body: Bytes) -> Response {
     }
 }
 
-async fn put_batch(State(edge): State<Arc<Edge>>, body: Bytes) -> Response {
+async fn put_batch(State(edge): State<Arc<Edge>>, body: Result<Bytes, BytesRejection>) -> Response {
+    let body = match whole(body) {
+        Ok(body) => body,
+        Err(response) => return response,
+    };
     // Parsing and normalising a thousand records takes milliseconds: not on an async worker.
     let parsed = tokio::task::spawn_blocking(move || parse_batch(&body)).await;
     match parsed {
