@@ -85,7 +85,11 @@ const KEEP: &str = "BAILIWICK_TESTS_KEEP";
 /// be ending.
 static BEGUN: AtomicU16 = AtomicU16::new(0);
 
-fn build(binary: &str) -> anyhow::Result<Stage> {
+/// The first of [`SPAN`] ports that nobody uses just now.
+///
+/// # Errors
+/// When so many in a row are not to be had.
+pub fn free_ports() -> anyhow::Result<u16> {
     // Several test programs may look at once: each begins elsewhere, and a taken port is seen.
     let places = (PORTS.end - PORTS.start) / SPAN;
     let begin = (std::process::id() % 1000) as u16 * 7;
@@ -93,11 +97,15 @@ fn build(binary: &str) -> anyhow::Result<Stage> {
         let place = (begin + BEGUN.fetch_add(1, Ordering::Relaxed)) % places;
         let port = PORTS.start + place * SPAN;
         if Ports::from_base(port).check_free().is_ok() {
-            let keep = std::env::var_os(KEEP).is_some();
-            return Stage::build(None, port, keep, PathBuf::from(binary)).map_err(failed);
+            return Ok(port);
         }
     }
     anyhow::bail!("no {SPAN} ports in a row are free")
+}
+
+fn build(binary: &str) -> anyhow::Result<Stage> {
+    let keep = std::env::var_os(KEEP).is_some();
+    Stage::build(None, free_ports()?, keep, PathBuf::from(binary)).map_err(failed)
 }
 
 /// A running cluster; its processes and its folder end with it.
