@@ -126,7 +126,7 @@ impl Host {
         self.links.leader(node)
     }
 
-    fn all(&self) -> Vec<Arc<Hosted>> {
+    pub(crate) fn all(&self) -> Vec<Arc<Hosted>> {
         let groups = self.groups.read().unwrap_or_else(PoisonError::into_inner);
         groups.values().cloned().collect()
     }

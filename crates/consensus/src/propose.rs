@@ -91,9 +91,13 @@ impl Host {
         deadline: Instant,
     ) -> Result<Bytes, Result<ForwardToLeader<Types>, ProposeError>> {
         let stamp = group.stamp(self.now());
+        let begun = Instant::now();
         let write = group.raft.client_write(Proposal { stamp, command });
         match timeout_at(deadline, write).await {
-            Ok(Ok(response)) => Ok(response.data.0),
+            Ok(Ok(response)) => {
+                group.machine.recorders().commit.record(begun.elapsed());
+                Ok(response.data.0)
+            }
             Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward)))) => {
                 Err(Ok(forward))
             }

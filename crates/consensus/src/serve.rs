@@ -197,6 +197,7 @@ impl Host {
                 "a stamp is too far ahead of this node's clock",
             ));
         }
+        group.machine.recorders().heard();
         Ok(())
     }
 

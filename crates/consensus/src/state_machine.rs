@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::machine::StateMachine;
+use crate::measure::Recorders;
 use crate::options::Fatal;
 use crate::raft::{
     Entry, LogId, Outcome, SnapshotMeta, StoredMembership, Types, decode, encode, record_length,
@@ -125,6 +126,7 @@ struct Inner {
     checkpointing: Mutex<Instant>,
     /// Whether openraft may ask for a snapshot: one was built or installed.
     snapshotted: AtomicBool,
+    recorders: Recorders,
 }
 
 /// One group's record store with the state machine that writes it. A clone is the same one.
@@ -154,6 +156,7 @@ impl GroupMachine {
             bytes: AtomicU64::new(0),
             checkpointing: Mutex::new(Instant::now()),
             snapshotted: AtomicBool::new(false),
+            recorders: Recorders::default(),
         })))
     }
 
@@ -177,6 +180,11 @@ impl GroupMachine {
     /// Bytes of entries applied since the start.
     pub(crate) fn applied_bytes(&self) -> u64 {
         self.0.bytes.load(Ordering::Relaxed)
+    }
+
+    /// What the group measures of itself.
+    pub(crate) fn recorders(&self) -> &Recorders {
+        &self.0.recorders
     }
 
     /// Removes what snapshots left behind when the process ended. Blocks.
@@ -269,6 +277,7 @@ impl GroupMachine {
 
     /// Applies entries in one transaction. Blocks.
     fn apply_batch(&self, entries: &[Entry]) -> io::Result<Vec<Outcome>> {
+        let begun = Instant::now();
         let mut applied = self.applied().clone();
         let machine = &self.0.options.machine;
         let mut bytes = 0;
@@ -298,6 +307,7 @@ impl GroupMachine {
             .fetch_add(bytes as u64, Ordering::Relaxed);
         self.0.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         self.become_applied(applied);
+        self.0.recorders.apply.record(begun.elapsed());
         Ok(outcomes)
     }
 

@@ -26,4 +26,7 @@ pub use snapshot::{
     SnapshotError, SnapshotInfo, SnapshotReader, SnapshotReceiver, write_snapshot,
     write_snapshot_of,
 };
-pub use wal::{Done, GroupLog, GroupState, LogRecord, Wal, WalError, WalOptions, WalStatistics};
+pub use wal::{
+    Done, GroupLog, GroupState, LogRecord, SYNC_LATENCY_BOUNDS_US, Wal, WalError, WalOptions,
+    WalStatistics,
+};
