@@ -10,7 +10,9 @@ use crate::rejection::Rejection;
 use crate::remember::{Known, command_digest, recall, remember};
 use crate::rows::{ShardState, read, write};
 use crate::tables::STATE;
-use crate::{blocks, certificates, decisions, enrolment, genesis, releases, requests, sessions};
+use crate::{
+    blocks, certificates, decisions, enrolment, freeze, genesis, releases, requests, sessions,
+};
 
 /// Applies one encoded [`Command`] at the log time `stamp`; returns the encoded [`Outcome`].
 ///
@@ -130,7 +132,7 @@ fn dispatch(
         }
         Body::RecallRequest { request, reason } => requests::recall(machine, request, reason),
         Body::RecordDelivery { request, count } => requests::deliver(machine, request, count),
-        Body::Freeze { reason } => genesis::freeze(machine, reason),
-        Body::Unfreeze => genesis::unfreeze(machine),
+        Body::Freeze { reason } => freeze::freeze(machine, reason),
+        Body::Unfreeze => freeze::unfreeze(machine),
     }
 }

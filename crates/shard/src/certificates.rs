@@ -37,6 +37,7 @@ pub(crate) fn call_for_keys(
     key: CommandKey,
     plan: CertificatePlan,
 ) -> Result<Outcome, Stop> {
+    machine.check_not_frozen()?;
     check_members(&plan)?;
     check_periods(&plan)?;
     check_live(machine)?;

@@ -167,7 +167,7 @@ pub enum CommandBody {
         /// How many records it opened.
         count: u32,
     },
-    /// Nothing is written, requested or released until the shard is unfrozen.
+    /// Nothing is written, requested, granted or released until the shard is unfrozen.
     Freeze {
         /// Why, in a person's words; at most 1,024 bytes.
         reason: String,

@@ -111,6 +111,7 @@ fn enrol(
             }
         }
     }
+    machine.check_not_frozen()?;
     write(machine.store, ENROLMENTS, &key(kind, &name), &enrolled)?;
     let digest = enrolment_digest("enrol", |e| fields(e, &enrolled));
     machine.log(LeafContent::Enrolment { digest })?;
@@ -140,6 +141,7 @@ pub(crate) fn set_policy(
         }
         _ => {}
     }
+    machine.check_not_frozen()?;
     machine.state.policy = Some((digest, version));
     let digest = enrolment_digest("policy", |e| {
         e.digest(&digest).u32(version);

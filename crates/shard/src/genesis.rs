@@ -1,4 +1,4 @@
-//! The shard's beginning, freezing and unfreezing.
+//! The shard's beginning.
 
 use bailiwick_envelope::leaf::LeafContent;
 use bailiwick_types::{ClusterId, ShardId, Timestamp};
@@ -52,24 +52,6 @@ pub(crate) fn genesis(
     // Whoever repeats the same genesis under another key finds it done.
     if state.leaves == 0 {
         machine.log(LeafContent::Genesis { origin })?;
-    }
-    Ok(Outcome::Accepted)
-}
-
-pub(crate) fn freeze(machine: &mut Machine<'_>, reason: String) -> Result<Outcome, Stop> {
-    check_text(TextField::Reason, &reason)?;
-    if machine.state.frozen.is_none() {
-        let by = machine.by.clone();
-        machine.state.frozen = Some((reason.clone(), by.clone()));
-        machine.log(LeafContent::Freeze { reason, by })?;
-    }
-    Ok(Outcome::Accepted)
-}
-
-pub(crate) fn unfreeze(machine: &mut Machine<'_>) -> Result<Outcome, Stop> {
-    if machine.state.frozen.take().is_some() {
-        let by = machine.by.clone();
-        machine.log(LeafContent::Unfreeze { by })?;
     }
     Ok(Outcome::Accepted)
 }

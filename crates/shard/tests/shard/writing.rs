@@ -204,6 +204,28 @@ fn nothing_is_written_to_a_frozen_shard() {
     );
     let request = world.request(1, 1);
     assert_eq!(world.submit(&request), frozen);
+    // Nothing is granted either; what takes away a right passes.
+    let name_of = |text: &str| text.parse().expect("a name");
+    let grants = [
+        CommandBody::EnrolIntake {
+            name: name_of("intake-9"),
+        },
+        CommandBody::EnrolEdge {
+            edge: name_of("edge-9"),
+            key: bailiwick_envelope::IdentityKey([9; 32]),
+        },
+        CommandBody::SetPolicy {
+            digest: bailiwick_types::Digest([9; 32]),
+            version: 99,
+        },
+    ];
+    for grant in grants {
+        assert_eq!(world.by("operator", grant), frozen);
+    }
+    let revoked = CommandBody::RevokeIntake {
+        name: name_of("intake-1"),
+    };
+    assert_eq!(world.by("operator", revoked), Outcome::Accepted);
     let info = query::shard_info(&world.store).unwrap().unwrap();
     assert_eq!(
         info.frozen,
