@@ -42,9 +42,12 @@ const CERTIFICATE_AGE: Duration = Duration::from_secs(60);
 const REOPEN: Duration = Duration::from_millis(250);
 /// Attempts to seal the same records anew after their session was refused.
 const RESEALS: u32 = 3;
-/// A frozen shard is asked again with the same block this often, and this long.
+/// The code of a rejection by a frozen shard.
+const FROZEN: &str = "frozen";
+/// A frozen shard is asked again with the same block this often, and this long: a freeze that ends at
+/// once costs no session, and a caller hears of one that stays within seconds.
 const FROZEN_PAUSE: Duration = Duration::from_millis(500);
-const FROZEN_PATIENCE: Duration = Duration::from_secs(10);
+const FROZEN_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What becomes of one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +69,9 @@ pub enum SealingError {
     /// No session can be opened just now: nothing was done.
     #[error("no session can be opened: {0}")]
     NoSession(String),
+    /// The jurisdiction is frozen: nothing was done, and nothing will be until it is unfrozen.
+    #[error("the jurisdiction is frozen; nothing was done")]
+    Frozen,
     /// The shard refuses what this edge seals.
     #[error("the shard refuses: {0}")]
     Refused(String),
@@ -143,6 +149,7 @@ pub struct Sealing {
     jobs: mpsc::Sender<Job>,
     room: Arc<Semaphore>,
     ready: Arc<AtomicBool>,
+    frozen: Arc<AtomicBool>,
 }
 
 impl Sealing {
@@ -160,6 +167,7 @@ impl Sealing {
         }));
         let live = Arc::new(tokio::sync::Mutex::new(None));
         let ready = Arc::new(AtomicBool::new(false));
+        let frozen = Arc::new(AtomicBool::new(false));
         for _ in 0..lanes.max(1) {
             let lane = Lane {
                 shared: Arc::new(Shared {
@@ -168,6 +176,7 @@ impl Sealing {
                     identity: identity.clone(),
                     live: live.clone(),
                     ready: ready.clone(),
+                    frozen: frozen.clone(),
                 }),
                 queue: queue.clone(),
                 current: None,
@@ -176,7 +185,12 @@ impl Sealing {
             tokio::spawn(lane.run());
         }
         let room = Arc::new(Semaphore::new(QUEUED_RECORDS));
-        Self { jobs, room, ready }
+        Self {
+            jobs,
+            room,
+            ready,
+            frozen,
+        }
     }
 
     /// Seals and stores up to a block of records; one result per record, in order.
@@ -219,6 +233,11 @@ impl Sealing {
         self.ready.load(Ordering::Relaxed)
     }
 
+    /// Whether the shard's last answer was that its jurisdiction is frozen.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen.load(Ordering::Relaxed)
+    }
+
     /// Jobs waiting for a lane.
     pub fn queued(&self) -> usize {
         self.jobs.max_capacity() - self.jobs.capacity()
@@ -259,6 +278,7 @@ struct Shared {
     identity: Arc<SealingIdentity>,
     live: Arc<tokio::sync::Mutex<Option<(LiveCertificate, tokio::time::Instant)>>>,
     ready: Arc<AtomicBool>,
+    frozen: Arc<AtomicBool>,
 }
 
 struct Lane {
@@ -281,6 +301,12 @@ enum OpenError {
     NotConfirmed(SessionState),
     #[error("the high-water mark cannot be raised: {0}")]
     HighWater(#[from] std::io::Error),
+}
+
+impl OpenError {
+    fn is_frozen(&self) -> bool {
+        matches!(self, Self::Call(failure) if failure.code() == Some(FROZEN))
+    }
 }
 
 impl Lane {
@@ -314,7 +340,9 @@ impl Lane {
             let shared = self.shared.clone();
             self.next = Some(tokio::spawn(async move {
                 let opened = shared.open().await;
+                let frozen = opened.as_ref().is_err_and(OpenError::is_frozen);
                 shared.ready.store(opened.is_ok(), Ordering::Relaxed);
+                shared.frozen.store(frozen, Ordering::Relaxed);
                 opened
             }));
         }
@@ -373,6 +401,7 @@ impl Lane {
                     tracing::warn!(shard = %self.shared.shard, "a block's outcome is unknown");
                     return Ok(vec![Sealed::Unknown; records.len()]);
                 }
+                Err(Refused::Frozen) => return Err(SealingError::Frozen),
                 Err(Refused::Passing(reason)) => return Err(SealingError::NoSession(reason)),
                 Err(Refused::Final(reason)) => return Err(SealingError::Refused(reason)),
                 Err(Refused::Session(reason)) => {
@@ -399,10 +428,17 @@ impl Lane {
                 .call(Some(shard), Operation::AppendBlock, &message)
                 .await
             {
-                Ok(stored) => return Ok(stored),
+                Ok(stored) => {
+                    self.shared.frozen.store(false, Ordering::Relaxed);
+                    return Ok(stored);
+                }
                 Err(failure) => failure,
             };
-            if failure.code() != Some("frozen") || tokio::time::Instant::now() >= until {
+            let frozen = failure.code() == Some(FROZEN);
+            if frozen {
+                self.shared.frozen.store(true, Ordering::Relaxed);
+            }
+            if !frozen || tokio::time::Instant::now() >= until {
                 return Err(Refused::of(failure));
             }
             tokio::time::sleep(FROZEN_PAUSE).await;
@@ -431,6 +467,7 @@ impl Lane {
             Ok(Ok(_)) => Err(SealingError::NoSession(
                 "it expired before it was used".to_owned(),
             )),
+            Ok(Err(error)) if error.is_frozen() => Err(SealingError::Frozen),
             Ok(Err(error)) => Err(SealingError::NoSession(error.to_string())),
             Err(_) => Err(SealingError::Stopped),
         }
@@ -442,6 +479,8 @@ impl Lane {
 enum Refused {
     /// It may have been stored.
     Unknown,
+    /// Not stored: the jurisdiction is frozen.
+    Frozen,
     /// Not stored; the same records may be later.
     Passing(String),
     /// Not stored for a reason that another session does not have.
@@ -462,7 +501,7 @@ impl Refused {
             CallFailure::Deadline { .. } => Self::Passing(reason),
             CallFailure::Refused(_) | CallFailure::NotAuthorised(_) | CallFailure::Malformed(_) => {
                 match failure.code() {
-                    Some("frozen") => Self::Passing(reason),
+                    Some(FROZEN) => Self::Frozen,
                     Some(
                         "block-unknown-session"
                         | "block-expired"

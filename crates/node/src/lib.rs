@@ -6,8 +6,11 @@ pub mod approver;
 pub mod clock;
 pub mod config;
 pub mod edge;
+mod exposition;
 pub mod files;
 mod hardening;
+pub mod health;
+mod process;
 pub mod telemetry;
 pub mod vault;
 

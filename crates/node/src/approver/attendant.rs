@@ -251,6 +251,9 @@ impl Attendant {
         drop(keys);
         let line = signature.map_err(|_| LinkError::Malformed)?.to_line();
         let size = self.follower.follower().size();
+        self.approver
+            .metrics
+            .followed(self.shard.jurisdiction, size);
         let answer = codec::encode(&Answer::Cosignature { size, line });
         let answer = answer.map_err(|_| LinkError::Malformed)?;
         sender

@@ -1,17 +1,17 @@
-//! An approver's metrics.
-
-use std::collections::BTreeSet;
-use std::sync::Mutex;
+//! What an approver counts. All names are documented in docs/metrics.md.
 
 use bailiwick_types::Jurisdiction;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::exposition::OfJurisdiction;
+
 /// All metrics of an approver.
 pub(super) struct ApproverMetrics {
-    attended: Mutex<BTreeSet<Jurisdiction>>,
-    attending: Gauge,
+    attending: Family<OfJurisdiction, Gauge>,
+    followed: Family<OfJurisdiction, Gauge>,
     /// Checkpoints cosigned.
     pub(super) cosigned: Counter,
     /// Checkpoints refused: a fork or a bad checkpoint. Any is an alarm.
@@ -27,11 +27,11 @@ pub(super) struct ApproverMetrics {
 }
 
 impl ApproverMetrics {
-    /// Registers all metrics.
-    pub(super) fn register(registry: &mut Registry) -> Self {
+    /// Registers all metrics; none of the jurisdictions is attended yet.
+    pub(super) fn register(registry: &mut Registry, jurisdictions: &[Jurisdiction]) -> Self {
         let metrics = Self {
-            attended: Mutex::default(),
-            attending: Gauge::default(),
+            attending: Family::default(),
+            followed: Family::default(),
             cosigned: Counter::default(),
             not_cosigned: Counter::default(),
             acknowledged: Counter::default(),
@@ -40,63 +40,71 @@ impl ApproverMetrics {
             refused: Counter::default(),
         };
         let own = registry.sub_registry_with_prefix("bailiwick_approver");
+        let attending = metrics.attending.clone();
         own.register(
             "attending",
-            "Jurisdictions attended",
-            metrics.attending.clone(),
+            "1 while the stream to the jurisdiction's leader is open",
+            attending,
         );
-        own.register("cosigned", "Checkpoints cosigned", metrics.cosigned.clone());
-        own.register(
-            "not_cosigned",
-            "Checkpoints refused",
-            metrics.not_cosigned.clone(),
-        );
-        own.register(
-            "sessions_acknowledged",
-            "Parts opened",
-            metrics.acknowledged.clone(),
-        );
-        own.register(
-            "sessions_complained",
-            "Parts refused",
-            metrics.complaints.clone(),
-        );
-        own.register(
-            "released_records",
-            "Records released",
-            metrics.released_records.clone(),
-        );
-        own.register(
-            "releases_refused",
-            "Releases refused",
-            metrics.refused.clone(),
-        );
+        let followed = metrics.followed.clone();
+        own.register("followed_leaves", "Leaves folded and kept", followed);
+        let counters = [
+            ("cosigned", "Checkpoints cosigned", &metrics.cosigned),
+            (
+                "checkpoints_refused",
+                "Checkpoints not cosigned: a fork, or no checkpoint",
+                &metrics.not_cosigned,
+            ),
+            (
+                "sessions_acknowledged",
+                "Sessions whose part opened",
+                &metrics.acknowledged,
+            ),
+            (
+                "sessions_complained",
+                "Sessions whose part did not open",
+                &metrics.complaints,
+            ),
+            (
+                "records_released",
+                "Records whose values were released",
+                &metrics.released_records,
+            ),
+            (
+                "releases_refused",
+                "Releases refused by an own check",
+                &metrics.refused,
+            ),
+        ];
+        for (name, help, counter) in counters {
+            own.register(name, help, counter.clone());
+        }
+        for jurisdiction in jurisdictions {
+            metrics.attending(*jurisdiction, false);
+        }
         metrics
     }
 
     /// Notes whether a jurisdiction's leader is attended.
     pub(super) fn attending(&self, jurisdiction: Jurisdiction, attended: bool) {
-        let mut set = self
-            .attended
-            .lock()
-            .expect("nothing panics while it holds the set");
-        if attended {
-            set.insert(jurisdiction);
-        } else {
-            set.remove(&jurisdiction);
-        }
-        self.attending.set(set.len() as i64);
+        let labels = OfJurisdiction::from(jurisdiction);
+        let attending = self.attending.get_or_create(&labels);
+        attending.set(i64::from(attended));
+    }
+
+    /// Notes how long a followed log is.
+    pub(super) fn followed(&self, jurisdiction: Jurisdiction, size: u64) {
+        let labels = OfJurisdiction::from(jurisdiction);
+        self.followed.get_or_create(&labels).set(size as i64);
     }
 
     /// Jurisdictions whose leader is not attended, one line each.
     pub(super) fn unattended(&self, all: &[Jurisdiction]) -> Vec<String> {
-        let set = self
-            .attended
-            .lock()
-            .expect("nothing panics while it holds the set");
-        let missing = all
-            .iter()
-            .filter(|jurisdiction| !set.contains(jurisdiction));
+        let attended = |jurisdiction: Jurisdiction| {
+            let labels = OfJurisdiction::from(jurisdiction);
+            self.attending.get_or_create(&labels).get() == 1
+        };
+        let missing = all.iter().filter(|jurisdiction| !attended(**jurisdiction));
         missing
             .map(|jurisdiction| format!("{jurisdiction}: no leader attended"))
             .collect()

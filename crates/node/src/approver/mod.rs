@@ -16,14 +16,16 @@ use bailiwick_disclosure::{MemberKeys, PolicyCopies, Seat, TrustFile};
 use bailiwick_envelope::release::SealedPartial;
 use bailiwick_policy::Policy;
 use bailiwick_transport::TlsIdentity;
-use bailiwick_types::{Jurisdiction, PeerRole, SelectionId, ShardId};
+use bailiwick_types::{Jurisdiction, Name, PeerRole, SelectionId, ShardId};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ApproverConfig;
 use crate::files;
 use crate::hardening::hide_memory;
-use crate::telemetry::{self, Readiness};
+use crate::health::{self, Health, ServiceKind};
+use crate::process;
+use crate::telemetry;
 use attendant::Attendant;
 use keystore::Keystore;
 use metrics::ApproverMetrics;
@@ -101,7 +103,7 @@ pub async fn run(
     }
     let mut registry = prometheus_client::registry::Registry::default();
     let approver = Arc::new(Approver {
-        metrics: ApproverMetrics::register(&mut registry),
+        metrics: ApproverMetrics::register(&mut registry, &config.jurisdictions),
         keys: Mutex::new(keys),
         keystore,
         trust,
@@ -114,7 +116,13 @@ pub async fn run(
         let attendant = approver.attendant(jurisdiction).await?;
         attendants.spawn(attendant.run(stop.clone()));
     }
-    telemetry::serve_health(
+    process::register(
+        &mut registry,
+        approver.clone(),
+        approver.tls.clone(),
+        approver.config.data.clone(),
+    );
+    health::serve(
         &approver.config.health,
         approver.clone(),
         registry,
@@ -174,7 +182,15 @@ impl Approver {
     }
 }
 
-impl Readiness for Approver {
+impl Health for Approver {
+    fn kind(&self) -> ServiceKind {
+        ServiceKind::Approver
+    }
+
+    fn name(&self) -> &Name {
+        &self.config.name
+    }
+
     fn missing(&self) -> Vec<String> {
         self.metrics.unattended(&self.config.jurisdictions)
     }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -21,6 +22,11 @@ use bailiwick_types::Jurisdiction;
 
 use super::Edge;
 use crate::clock;
+
+/// Seconds after which an overloaded edge is worth another call.
+const OVERLOADED_PAUSE: HeaderValue = HeaderValue::from_static("1");
+/// Seconds after which a frozen jurisdiction is: a person ends a freeze, not time.
+const FROZEN_PAUSE: HeaderValue = HeaderValue::from_static("10");
 
 /// The routes.
 pub(super) fn router(edge: Arc<Edge>) -> Router {
@@ -41,6 +47,13 @@ fn refuse(status: StatusCode, field: &str, code: &str, message: &str) -> Respons
         error: FieldError::new(field, code, message),
     };
     (status, Json(body)).into_response()
+}
+
+/// Nothing was done; the same call may be sent again after so many seconds.
+fn unavailable(code: &str, message: &str, retry_after: HeaderValue) -> Response {
+    let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, "body", code, message);
+    response.headers_mut().insert(RETRY_AFTER, retry_after);
+    response
 }
 
 /// The whole body, or the refusal of one that is too long or broke off; nothing was stored then.
@@ -126,6 +139,7 @@ impl Edge {
         self: &Arc<Self>,
         inputs: Vec<Result<RecordInput, FieldError>>,
     ) -> Result<Vec<RecordResult>, Response> {
+        let begun = Instant::now();
         let edge = self.clone();
         let prepared = tokio::task::spawn_blocking(move || edge.prepare(inputs)).await;
         let Ok((mut results, groups)) = prepared else {
@@ -135,8 +149,7 @@ impl Edge {
         let stored = groups
             .into_iter()
             .map(|(custody, group)| self.store(custody, group));
-        let mut overloaded = false;
-        let mut done = false;
+        let (mut overloaded, mut frozen, mut done) = (false, false, false);
         for (places, outcome) in futures::future::join_all(stored).await {
             match outcome {
                 Ok(sealed) => {
@@ -151,6 +164,7 @@ impl Edge {
                 }
                 Err(error) => {
                     overloaded |= matches!(error, SealingError::Overloaded);
+                    frozen |= matches!(error, SealingError::Frozen);
                     let status = status_after(&error);
                     let error = sealing_error(&error);
                     for place in places {
@@ -160,17 +174,18 @@ impl Edge {
                 }
             }
         }
+        self.metrics.put(begun.elapsed());
         if overloaded {
             self.metrics.overloaded.inc();
         }
-        // Nothing stored, and only for want of room: the whole call may simply be sent again.
-        if overloaded && !done {
+        // Nothing stored, and for a passing reason: the whole call may simply be sent again.
+        if !done && overloaded {
             let text = "the edge has more under way than the cluster takes; nothing was stored";
-            let mut response = refuse(StatusCode::SERVICE_UNAVAILABLE, "body", "overloaded", text);
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            return Err(response);
+            return Err(unavailable("overloaded", text, OVERLOADED_PAUSE));
+        }
+        if !done && frozen {
+            let text = "the records' jurisdiction is frozen; nothing was stored";
+            return Err(unavailable("frozen", text, FROZEN_PAUSE));
         }
         for result in &results {
             self.metrics.record(result.status);
@@ -238,9 +253,10 @@ impl Edge {
 /// A record that was not taken for a passing reason is to be sent again; nothing is wrong with it.
 fn status_after(error: &SealingError) -> RecordStatus {
     match error {
-        SealingError::Overloaded | SealingError::NoSession(_) | SealingError::Stopped => {
-            RecordStatus::Unknown
-        }
+        SealingError::Overloaded
+        | SealingError::Frozen
+        | SealingError::NoSession(_)
+        | SealingError::Stopped => RecordStatus::Unknown,
         SealingError::Refused(_) | SealingError::Record(_) => RecordStatus::Refused,
     }
 }
@@ -248,6 +264,7 @@ fn status_after(error: &SealingError) -> RecordStatus {
 fn sealing_error(error: &SealingError) -> FieldError {
     let code = match error {
         SealingError::Overloaded => "overloaded",
+        SealingError::Frozen => "frozen",
         SealingError::NoSession(_) => "no_session",
         SealingError::Refused(_) => "shard_refused",
         SealingError::Record(_) => "not_sealable",

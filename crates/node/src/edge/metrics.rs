@@ -1,4 +1,6 @@
-//! An edge's metrics. A jurisdiction is the only label that is not an enumeration.
+//! What an edge counts. All names are documented in docs/metrics.md.
+
+use std::time::Duration;
 
 use bailiwick_api::edge::RecordStatus;
 use bailiwick_types::Jurisdiction;
@@ -6,7 +8,13 @@ use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::exposition::OfJurisdiction;
+
+/// Upper bounds of a call's time, in seconds: from a disk's sync to the deadline.
+const PUT_SECONDS: [f64; 10] = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
 enum Status {
@@ -21,15 +29,13 @@ struct StatusLabels {
     status: Status,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct JurisdictionLabels {
-    jurisdiction: String,
-}
-
 /// All metrics of an edge.
 pub(super) struct EdgeMetrics {
     records: Family<StatusLabels, Counter>,
-    queued: Family<JurisdictionLabels, Gauge>,
+    queued: Family<OfJurisdiction, Gauge>,
+    sessions: Family<OfJurisdiction, Gauge>,
+    frozen: Family<OfJurisdiction, Gauge>,
+    put: Histogram,
     /// Calls refused because a queue was full.
     pub(super) overloaded: Counter,
 }
@@ -40,24 +46,46 @@ impl EdgeMetrics {
         let metrics = Self {
             records: Family::default(),
             queued: Family::default(),
+            sessions: Family::default(),
+            frozen: Family::default(),
+            put: Histogram::new(PUT_SECONDS),
             overloaded: Counter::default(),
         };
         let own = registry.sub_registry_with_prefix("bailiwick_edge");
+        let records = metrics.records.clone();
+        own.register("records", "Records by what became of them", records);
+        let queued = metrics.queued.clone();
+        own.register("queued_jobs", "Jobs that wait for a lane", queued);
         own.register(
-            "records",
-            "Records by what became of them",
-            metrics.records.clone(),
+            "session_ready",
+            "1 while a confirmed session is there to seal under",
+            metrics.sessions.clone(),
         );
         own.register(
-            "queued_jobs",
-            "Jobs waiting for a lane",
-            metrics.queued.clone(),
+            "frozen",
+            "1 while the jurisdiction refuses records because it is frozen",
+            metrics.frozen.clone(),
         );
         own.register(
             "overloaded",
-            "Calls refused for a full queue",
+            "Calls refused because a queue was full",
             metrics.overloaded.clone(),
         );
+        own.register_with_unit(
+            "put",
+            "From a call's parsed records to their results",
+            Unit::Seconds,
+            metrics.put.clone(),
+        );
+        for status in [
+            Status::Stored,
+            Status::Duplicate,
+            Status::Refused,
+            Status::Unknown,
+        ] {
+            // A series that begins with its first event hides that event from `rate`.
+            drop(metrics.records.get_or_create(&StatusLabels { status }));
+        }
         metrics
     }
 
@@ -72,11 +100,24 @@ impl EdgeMetrics {
         self.records.get_or_create(&StatusLabels { status }).inc();
     }
 
-    /// Sets how many jobs wait.
-    pub(super) fn queued(&self, jurisdiction: Jurisdiction, jobs: usize) {
-        let labels = JurisdictionLabels {
-            jurisdiction: jurisdiction.to_string(),
-        };
+    /// Counts a call's time.
+    pub(super) fn put(&self, took: Duration) {
+        self.put.observe(took.as_secs_f64());
+    }
+
+    /// Notes how sealing for a jurisdiction stands.
+    pub(super) fn sealing(
+        &self,
+        jurisdiction: Jurisdiction,
+        jobs: usize,
+        ready: bool,
+        frozen: bool,
+    ) {
+        let labels = OfJurisdiction::from(jurisdiction);
         self.queued.get_or_create(&labels).set(jobs as i64);
+        let ready = i64::from(ready);
+        self.sessions.get_or_create(&labels).set(ready);
+        let frozen = i64::from(frozen);
+        self.frozen.get_or_create(&labels).set(frozen);
     }
 }

@@ -18,14 +18,16 @@ use bailiwick_client::sealing::{Sealing, SealingIdentity};
 use bailiwick_client::{Cluster, ClusterOptions, TrustFile};
 use bailiwick_threshold::PseudonymKey;
 use bailiwick_transport::TlsIdentity;
-use bailiwick_types::{Jurisdiction, PeerRole, ShardId};
+use bailiwick_types::{Jurisdiction, Name, PeerRole, ShardId};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{EdgeConfig, Unserved};
 use crate::files;
 use crate::hardening::hide_memory;
-use crate::telemetry::{self, Readiness};
+use crate::health::{self, Health, ServiceKind};
+use crate::process;
+use crate::telemetry;
 use high_water::HighWaterFile;
 use metrics::EdgeMetrics;
 
@@ -77,7 +79,13 @@ pub async fn run(config: EdgeConfig, stop: CancellationToken) -> anyhow::Result<
     let listener = TcpListener::bind(&edge.config.listen)
         .await
         .with_context(|| format!("listen on {}", edge.config.listen))?;
-    telemetry::serve_health(&edge.config.health, edge.clone(), registry, stop.clone())
+    process::register(
+        &mut registry,
+        edge.clone(),
+        tls.clone(),
+        edge.config.data.clone(),
+    );
+    health::serve(&edge.config.health, edge.clone(), registry, stop.clone())
         .await
         .with_context(|| format!("listen on {}", edge.config.health))?;
     tracing::info!(name = %edge.config.name, listen = edge.config.listen, "edge is up");
@@ -156,10 +164,22 @@ impl Edge {
     }
 }
 
-impl Readiness for Edge {
+impl Health for Edge {
+    fn kind(&self) -> ServiceKind {
+        ServiceKind::Edge
+    }
+
+    fn name(&self) -> &Name {
+        &self.config.name
+    }
+
     fn missing(&self) -> Vec<String> {
         let custodies = self.custodies.iter();
-        let waiting = custodies.filter(|(_, custody)| !custody.sealing.is_ready());
+        // A freeze is somebody's decision about one jurisdiction: the edge serves the others.
+        let waiting = custodies.filter(|(_, custody)| {
+            let sealing = &custody.sealing;
+            !sealing.is_ready() && !sealing.is_frozen()
+        });
         waiting
             .map(|(jurisdiction, _)| format!("{jurisdiction}: no confirmed session"))
             .collect()
@@ -167,7 +187,10 @@ impl Readiness for Edge {
 
     fn before_scrape(&self) {
         for (jurisdiction, custody) in &self.custodies {
-            self.metrics.queued(*jurisdiction, custody.sealing.queued());
+            let sealing = &custody.sealing;
+            let (queued, ready) = (sealing.queued(), sealing.is_ready());
+            let frozen = sealing.is_frozen();
+            self.metrics.sealing(*jurisdiction, queued, ready, frozen);
         }
     }
 }

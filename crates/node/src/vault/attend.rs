@@ -340,7 +340,9 @@ impl Vault {
         self.check_seat(peer, attend.shard, attend.role, attend.slot)
             .await?;
         let hub = self.hub(attend.shard);
-        self.metrics.attending(1);
+        let _counted = self
+            .metrics
+            .attending(attend.shard.jurisdiction, attend.role);
         let mut attendance = Attendance {
             vault: self,
             hub: &hub,
@@ -352,9 +354,7 @@ impl Vault {
             attend,
             sender,
         };
-        let ended = attendance.serve(receiver).await;
-        self.metrics.attending(-1);
-        ended
+        attendance.serve(receiver).await
     }
 }
 

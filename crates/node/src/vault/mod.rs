@@ -8,6 +8,7 @@ mod groups;
 mod handler;
 mod metrics;
 mod queries;
+mod scrape;
 pub mod spool;
 
 use std::collections::BTreeMap;
@@ -18,8 +19,9 @@ use std::time::Duration;
 use anyhow::Context;
 use bailiwick_consensus::{GroupKind, GroupSpec, Host, HostOptions, PeerAddress, RaftTimings};
 use bailiwick_envelope::SigningKey;
+use bailiwick_shard::directory;
 use bailiwick_transport::{Server, ServerOptions, TlsIdentity};
-use bailiwick_types::{GroupId, Jurisdiction, NodeId, Region, ShardId, Timestamp};
+use bailiwick_types::{ClusterId, GroupId, Jurisdiction, Name, NodeId, Region, ShardId, Timestamp};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -27,9 +29,12 @@ use crate::clock;
 use crate::config::VaultConfig;
 use crate::files;
 use crate::hardening::hide_memory;
-use crate::telemetry::{self, Readiness};
+use crate::health::{self, Health, ServiceKind, Standing};
+use crate::process;
+use crate::telemetry;
 use attend::Hub;
 use metrics::VaultMetrics;
+use scrape::Scrape;
 use spool::Spool;
 
 /// How often certificates on disk are looked at for a reload.
@@ -88,8 +93,19 @@ pub async fn run(config: VaultConfig, stop: CancellationToken) -> anyhow::Result
         .await
         .with_context(|| format!("listen on {}", vault.config.listen))?;
     let options = ServerOptions::default();
+    process::register(
+        &mut registry,
+        vault.clone(),
+        tls.clone(),
+        vault.config.data.clone(),
+    );
     let server = Server::serve(listener, tls, vault.clone(), options).context("serve")?;
-    telemetry::serve_health(&vault.config.health, vault.clone(), registry, stop.clone())
+    let server = Arc::new(server);
+    registry.register_collector(Box::new(Scrape {
+        vault: vault.clone(),
+        server: server.clone(),
+    }));
+    health::serve(&vault.config.health, vault.clone(), registry, stop.clone())
         .await
         .with_context(|| format!("listen on {}", vault.config.health))?;
     tracing::info!(node = %vault.config.node, listen = vault.config.listen, "vault node is up");
@@ -192,7 +208,15 @@ impl Vault {
     }
 }
 
-impl Readiness for Vault {
+impl Health for Vault {
+    fn kind(&self) -> ServiceKind {
+        ServiceKind::Vault
+    }
+
+    fn name(&self) -> &Name {
+        &self.config.name
+    }
+
     fn missing(&self) -> Vec<String> {
         let statuses = self.host.group_status();
         let leaderless = statuses.iter().filter(|group| group.leader.is_none());
@@ -201,7 +225,27 @@ impl Readiness for Vault {
             .collect()
     }
 
+    fn cluster(&self) -> Option<ClusterId> {
+        let view = self.host.read_local(GroupId::DIRECTORY).ok()?;
+        let described = directory::description(&view).ok()?;
+        described.map(|described| described.cluster)
+    }
+
+    fn standing(&self, missing: &[String]) -> Standing {
+        if self.cluster().is_none() {
+            return Standing::Uninitialised;
+        }
+        if !missing.is_empty() {
+            return Standing::NotReady;
+        }
+        let statuses = self.host.group_status();
+        match statuses.iter().any(|group| self.host.is_leader(group.id)) {
+            true => Standing::Active,
+            false => Standing::Standby,
+        }
+    }
+
     fn before_scrape(&self) {
-        self.metrics.refresh(&self.host, &self.spool);
+        self.metrics.refresh(&self.spool);
     }
 }
