@@ -2,7 +2,9 @@
 //! small helpers to wait and to look. `shared` lets the stories of one file use one cluster by turns,
 //! `lying_vault` stands between a client and the true cluster and changes answers.
 
+pub mod http;
 pub mod lying_vault;
+pub mod scrape;
 pub mod shared;
 
 use std::path::{Path, PathBuf};
@@ -53,7 +55,21 @@ pub async fn cluster(binary: &str, except: &[&str]) -> anyhow::Result<Running> {
     prepared_cluster(binary, except, |_| Ok(())).await
 }
 
-/// The same, with `prepare` called on its folder before anything runs.
+/// A cluster whose processes run and that nobody has initialised yet: `stage.set_up` does that.
+///
+/// # Errors
+/// As [`cluster`].
+pub async fn blank_cluster(binary: &str) -> anyhow::Result<Running> {
+    let mut running = Running::with_second_authority(build(binary)?)?;
+    if running.stage.start(&[]).await.is_err() {
+        // Another program took a port just then: once more, elsewhere.
+        running = Running::with_second_authority(build(binary)?)?;
+        running.stage.start(&[]).await.map_err(failed)?;
+    }
+    Ok(running)
+}
+
+/// The same as [`cluster`], with `prepare` called on its folder before anything runs.
 ///
 /// # Errors
 /// As [`cluster`], and what `prepare` says.

@@ -2,6 +2,8 @@
 //!
 //! Only shapes: what a verb does is in `commands`, `dev` and `demo`.
 
+mod freeze;
+
 use std::path::PathBuf;
 
 use bailiwick_types::{Category, Jurisdiction, Name, Region, RequestId, Role};
@@ -9,6 +11,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::failure::EXIT_CODES;
 use crate::output::OutputForm;
+
+pub use freeze::FreezeOptions;
 
 /// Keeps phone numbers and IP addresses encrypted by jurisdiction, and discloses them only for one
 /// logged request that both committees approved.
@@ -120,22 +124,10 @@ pub enum OperatorVerb {
     /// Policies.
     #[command(subcommand)]
     Policy(PolicyVerb),
-    /// Stop all releases of a jurisdiction.
-    Freeze {
-        /// The jurisdiction.
-        code: Jurisdiction,
-        /// Why; it is logged.
-        #[arg(long)]
-        reason: String,
-    },
-    /// Let releases of a jurisdiction go on.
-    Unfreeze {
-        /// The jurisdiction.
-        code: Jurisdiction,
-        /// Why; it is logged.
-        #[arg(long)]
-        reason: String,
-    },
+    /// Stop writes, requests and releases of a jurisdiction; its state can be read.
+    Freeze(FreezeOptions),
+    /// Let a frozen jurisdiction go on.
+    Unfreeze(FreezeOptions),
 }
 
 /// `bailiwick operator jurisdiction`.

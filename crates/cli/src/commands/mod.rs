@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod disclose;
+pub mod freeze;
 pub mod import;
 pub mod key;
 pub mod log;

@@ -10,6 +10,7 @@ use bailiwick_transport::Operation;
 use bailiwick_types::{CommandKey, Jurisdiction, Region};
 use serde::Deserialize;
 
+use super::freeze;
 use crate::args::{EnrolVerb, JurisdictionVerb, OperatorVerb, PolicyVerb};
 use crate::connect::of_call;
 use crate::failure::Failure;
@@ -90,12 +91,8 @@ pub async fn run(cluster: &Cluster, verb: &OperatorVerb, output: Output) -> Resu
             ]);
             Ok(())
         }
-        OperatorVerb::Freeze { code, reason } => {
-            freeze(&operator, *code, true, reason, output).await
-        }
-        OperatorVerb::Unfreeze { code, reason } => {
-            freeze(&operator, *code, false, reason, output).await
-        }
+        OperatorVerb::Freeze(options) => freeze::freeze(&operator, options, output).await,
+        OperatorVerb::Unfreeze(options) => freeze::unfreeze(&operator, options, output).await,
     }
 }
 
@@ -169,24 +166,6 @@ pub fn recipient(card: &Path) -> Result<Enrolment, Failure> {
         key,
         certificate,
     })
-}
-
-async fn freeze(
-    operator: &Operator,
-    code: Jurisdiction,
-    frozen: bool,
-    reason: &str,
-    output: Output,
-) -> Result<(), Failure> {
-    let word = if frozen { "frozen" } else { "open" };
-    let what = format!("the releases of {code} were not set {word}");
-    let done = operator.freeze(code, frozen, reason).await;
-    done.map_err(|error| of_call(what, &error))?;
-    output.fields(&[
-        ("jurisdiction", code.to_string()),
-        ("releases", word.to_owned()),
-    ]);
-    Ok(())
 }
 
 /// Reads the policy of a jurisdiction.
