@@ -4,29 +4,41 @@ use std::time::Duration;
 
 use bailiwick_api::edge::RecordStatus;
 use bailiwick_types::Jurisdiction;
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::exposition::OfJurisdiction;
+use crate::exposition::{OfJurisdiction, Word};
 
 /// Upper bounds of a call's time, in seconds: from a disk's sync to the deadline.
 const PUT_SECONDS: [f64; 10] = [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 15.0];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-enum Status {
-    Stored,
-    Duplicate,
-    Refused,
-    Unknown,
-}
+/// All statuses: a series that begins with its first event hides that event from `rate`.
+const STATUSES: [RecordStatus; 4] = [
+    RecordStatus::Stored,
+    RecordStatus::Duplicate,
+    RecordStatus::Refused,
+    RecordStatus::Unknown,
+];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct StatusLabels {
-    status: Status,
+    status: Word,
+}
+
+impl StatusLabels {
+    fn of(status: RecordStatus) -> Self {
+        let word = match status {
+            RecordStatus::Stored => "stored",
+            RecordStatus::Duplicate => "duplicate",
+            RecordStatus::Refused => "refused",
+            RecordStatus::Unknown => "unknown",
+        };
+        Self { status: Word(word) }
+    }
 }
 
 /// All metrics of an edge.
@@ -77,27 +89,15 @@ impl EdgeMetrics {
             Unit::Seconds,
             metrics.put.clone(),
         );
-        for status in [
-            Status::Stored,
-            Status::Duplicate,
-            Status::Refused,
-            Status::Unknown,
-        ] {
-            // A series that begins with its first event hides that event from `rate`.
-            drop(metrics.records.get_or_create(&StatusLabels { status }));
+        for status in STATUSES {
+            drop(metrics.records.get_or_create(&StatusLabels::of(status)));
         }
         metrics
     }
 
     /// Counts one record.
     pub(super) fn record(&self, status: RecordStatus) {
-        let status = match status {
-            RecordStatus::Stored => Status::Stored,
-            RecordStatus::Duplicate => Status::Duplicate,
-            RecordStatus::Refused => Status::Refused,
-            RecordStatus::Unknown => Status::Unknown,
-        };
-        self.records.get_or_create(&StatusLabels { status }).inc();
+        self.records.get_or_create(&StatusLabels::of(status)).inc();
     }
 
     /// Counts a call's time.

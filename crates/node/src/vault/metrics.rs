@@ -3,7 +3,7 @@
 
 use bailiwick_transport::Operation;
 use bailiwick_types::{Jurisdiction, Role};
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -13,7 +13,7 @@ use super::spool::Spool;
 use crate::exposition::{JurisdictionLabel, RoleLabel, Word};
 
 /// What became of a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Answered {
     /// It was done.
     Ok,
@@ -21,11 +21,20 @@ pub(super) enum Answered {
     Refused,
 }
 
+impl Answered {
+    fn word(self) -> Word {
+        match self {
+            Self::Ok => Word("ok"),
+            Self::Refused => Word("refused"),
+        }
+    }
+}
+
 /// Labels of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CallLabels {
     operation: Word,
-    answered: Answered,
+    answered: Word,
 }
 
 /// Labels of an approver's stream.
@@ -97,7 +106,7 @@ impl VaultMetrics {
         let operation = Word(operation.as_str());
         let labels = CallLabels {
             operation,
-            answered,
+            answered: answered.word(),
         };
         self.calls.get_or_create(&labels).inc();
     }
