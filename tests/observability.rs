@@ -399,7 +399,7 @@ fn every_alert_has_a_runbook_and_tests() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where `promtool` is: on the path, or where `.ci/run` unpacks it.
+/// Where `promtool` is: on the path, or where `.ci/tools` unpacks it.
 fn promtool() -> anyhow::Result<PathBuf> {
     let unpacked = project().join("target/tools/prometheus/usr/bin/promtool");
     for place in [PathBuf::from("promtool"), unpacked] {
@@ -409,8 +409,7 @@ fn promtool() -> anyhow::Result<PathBuf> {
         }
     }
     anyhow::bail!(
-        "promtool is missing: `apt-get install prometheus`, or run .ci/run, which unpacks that package \
-         into target/tools without installing it"
+        "promtool is missing: `bash .ci/tools` unpacks Debian's package prometheus into target/tools"
     )
 }
 
