@@ -129,6 +129,11 @@ impl LogFacts {
         self.requests.iter()
     }
 
+    /// All certificates that the log names, in order of their ids.
+    pub fn certificates(&self) -> impl Iterator<Item = CertificateId> {
+        self.certificates.keys().copied()
+    }
+
     /// Where a certificate was logged first.
     pub fn certificate(&self, id: CertificateId) -> Option<LeafPlace> {
         self.certificates.get(&id).copied()
@@ -159,7 +164,13 @@ impl LogFacts {
         let logged_at = leaf.logged_at;
         let place = LeafPlace { index, logged_at };
         match &leaf.content {
-            LeafContent::Genesis { .. } | LeafContent::Enrolment { .. } => {}
+            // What it says of partitions is folded, and verified, in `crate::partitions`.
+            LeafContent::Genesis { .. }
+            | LeafContent::Enrolment { .. }
+            | LeafContent::Partitions { .. }
+            | LeafContent::PartitionRoot(_)
+            | LeafContent::Block { .. }
+            | LeafContent::Part(_) => {}
             LeafContent::Certificate { certificate } => {
                 self.certificates.entry(*certificate).or_insert(place);
             }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::approval::{Approval, RefusalCode};
 use crate::canonical_serde;
 use crate::encoding::{Canonical, DecodeError, Decoder, Encoder};
+use crate::partition::{PARTITIONS, PartitionRoot};
 use crate::release::ReleaseIntent;
 use crate::selection::Selection;
 use crate::tags::{HashTag, hash};
@@ -82,6 +83,20 @@ pub enum LeafContent {
         /// Who.
         by: Name,
     },
+    /// The jurisdiction's subjects are spread over so many groups.
+    Partitions {
+        /// How many, 2 to 64.
+        count: u16,
+    },
+    /// How far the log of a further partition has come. Only in the home log.
+    PartitionRoot(PartitionRoot),
+    /// A block is stored. Only in the log of a further partition.
+    Block {
+        /// The hash of its manifest, which names session and block.
+        manifest: Digest,
+    },
+    /// A partition froze its part of a request's selection; in the log of that partition.
+    Part(Selection),
 }
 
 impl LeafContent {
@@ -100,6 +115,10 @@ impl LeafContent {
             Self::Delivery { .. } => LeafKind::Delivery,
             Self::Freeze { .. } => LeafKind::Freeze,
             Self::Unfreeze { .. } => LeafKind::Unfreeze,
+            Self::Partitions { .. } => LeafKind::Partitions,
+            Self::PartitionRoot(_) => LeafKind::PartitionRoot,
+            Self::Block { .. } => LeafKind::Block,
+            Self::Part(_) => LeafKind::Part,
         }
     }
 
@@ -110,14 +129,17 @@ impl LeafContent {
             | Self::Refusal { request, .. }
             | Self::Recall { request, .. }
             | Self::Delivery { request, .. } => Some(*request),
-            Self::Selection(selection) => Some(selection.request),
+            Self::Selection(selection) | Self::Part(selection) => Some(selection.request),
             Self::Decision(approval) => Some(approval.statement.request),
             Self::Release(intent) => Some(intent.request),
             Self::Genesis { .. }
             | Self::Enrolment { .. }
             | Self::Certificate { .. }
             | Self::Freeze { .. }
-            | Self::Unfreeze { .. } => None,
+            | Self::Unfreeze { .. }
+            | Self::Partitions { .. }
+            | Self::PartitionRoot(_)
+            | Self::Block { .. } => None,
         }
     }
 }
@@ -143,6 +165,10 @@ pub enum LeafKind {
     Delivery = 10,
     Freeze = 11,
     Unfreeze = 12,
+    Partitions = 32,
+    PartitionRoot = 33,
+    Block = 34,
+    Part = 35,
 }
 
 impl LeafKind {
@@ -161,6 +187,10 @@ impl LeafKind {
             Self::Delivery => "delivery",
             Self::Freeze => "freeze",
             Self::Unfreeze => "unfreeze",
+            Self::Partitions => "partitions",
+            Self::PartitionRoot => "partition-root",
+            Self::Block => "block",
+            Self::Part => "part",
         }
     }
 }
@@ -185,6 +215,10 @@ impl Canonical for LeafContent {
             Self::Delivery { request, count } => encoder.bytes(&request.0).u32(*count),
             Self::Freeze { reason, by } => encoder.text(reason).text(by.as_str()),
             Self::Unfreeze { by } => encoder.text(by.as_str()),
+            Self::Partitions { count } => encoder.u16(*count),
+            Self::PartitionRoot(root) => encoder.list(|e| root.encode(e)),
+            Self::Block { manifest } => encoder.digest(manifest),
+            Self::Part(selection) => encoder.list(|e| selection.encode(e)),
         };
     }
 
@@ -234,6 +268,15 @@ impl Canonical for LeafContent {
             12 => Self::Unfreeze {
                 by: decoder.parse("leaf.by")?,
             },
+            32 => match decoder.u16("leaf.count")? {
+                count if (2..=PARTITIONS).contains(&count) => Self::Partitions { count },
+                _ => return Err(DecodeError::value("leaf.count", "not 2 to 64")),
+            },
+            33 => Self::PartitionRoot(PartitionRoot::from_bytes(decoder.bytes("leaf.root")?)?),
+            34 => Self::Block {
+                manifest: decoder.digest("leaf.manifest")?,
+            },
+            35 => Self::Part(Selection::from_bytes(decoder.bytes("leaf.part")?)?),
             _ => return Err(DecodeError::value("leaf.kind", "unknown kind")),
         })
     }

@@ -14,6 +14,7 @@ pub mod keys;
 pub mod label;
 pub mod leaf;
 pub mod offer;
+pub mod partition;
 pub mod record;
 pub mod release;
 pub mod request;

@@ -74,6 +74,8 @@ tags! {
         CommandKey = "command",
         /// A document of an order.
         Document = "document",
+        /// A subject's pseudonym, for its partition.
+        Partition = "partition",
     }
 }
 

@@ -11,7 +11,8 @@ use crate::remember::{Known, command_digest, recall, remember};
 use crate::rows::{ShardState, read, write};
 use crate::tables::STATE;
 use crate::{
-    blocks, certificates, decisions, enrolment, freeze, genesis, releases, requests, sessions,
+    blocks, certificates, decisions, enrolment, freeze, genesis, partitions, parts, releases,
+    requests, sessions,
 };
 
 /// Applies one encoded [`Command`] at the log time `stamp`; returns the encoded [`Outcome`].
@@ -92,6 +93,9 @@ fn dispatch(
     body: CommandBody,
 ) -> Result<Outcome, Stop> {
     use CommandBody as Body;
+    if body.is_of_home() {
+        machine.check_home()?;
+    }
     match body {
         Body::Genesis {
             cluster,
@@ -134,5 +138,11 @@ fn dispatch(
         Body::RecordDelivery { request, count } => requests::deliver(machine, request, count),
         Body::Freeze { reason } => freeze::freeze(machine, reason),
         Body::Unfreeze => freeze::unfreeze(machine),
+        Body::SetPartitions { count } => partitions::set_count(machine, count),
+        Body::MirrorHome(home) => partitions::mirror(machine, home),
+        Body::InstallCertificate { certificate } => partitions::install(machine, *certificate),
+        Body::FreezePart { request } => parts::freeze(machine, &request),
+        Body::RecordRoots { roots } => partitions::record_roots(machine, roots),
+        Body::SubmitParts(parted) => parts::submit(machine, *parted),
     }
 }

@@ -4,6 +4,7 @@
 //! the same key period is that record's outcome, never a rejected block.
 
 use bailiwick_envelope::block::{BlockPlace, SealedBlock, SealedRecord, block_leaves};
+use bailiwick_envelope::leaf::LeafContent;
 use bailiwick_tlog::MerkleTree;
 use bailiwick_types::limits::{HEADER_CLOCK_SKEW, SESSION_GRACE};
 use bailiwick_types::store::StoreError;
@@ -13,12 +14,13 @@ use bytes::Bytes;
 use crate::enrolment::edge_key;
 use crate::machine::{Machine, Stop};
 use crate::outcome::{BlockStored, Outcome};
+use crate::partitions::check_subjects;
 use crate::rejection::BlockRejection;
 use crate::rows::{ManifestRow, PeriodStatistics, SessionRow, demand, read, write};
 use crate::sessions::place;
 use crate::tables::{
-    Position, STATISTICS, block_key, manifests, record_ids, records, sessions, subject_key,
-    subjects,
+    Position, STATISTICS, block_key, block_leaves as leaves_of_blocks, manifests, record_ids,
+    records, sessions, subject_key, subjects,
 };
 
 /// Leaves under one stored subtree root: a proof rehashes 16 neighbours instead of 4,096, for 2
@@ -50,6 +52,7 @@ pub(crate) fn append(machine: &mut Machine<'_>, wire: &[u8]) -> Result<Outcome, 
     check(machine, &session, &block)?;
     let place = block.place(machine.state.shard.jurisdiction, &session.edge);
     let (leaves, chunks) = check_root(&place, &block)?;
+    check_subjects(machine, &block.records)?;
     let duplicates = store_records(machine, period, number, &block)?;
     let dropped = duplicates
         .iter()
@@ -68,6 +71,9 @@ pub(crate) fn append(machine: &mut Machine<'_>, wire: &[u8]) -> Result<Outcome, 
         &block_key(number, block_number),
         &manifest,
     )?;
+    if machine.state.shard.partition > 0 {
+        log_block(machine, period, number, block_number, manifest_hash)?;
+    }
     let outcome = BlockStored { duplicates };
     session.next_block += 1;
     session.previous = manifest_hash;
@@ -75,6 +81,21 @@ pub(crate) fn append(machine: &mut Machine<'_>, wire: &[u8]) -> Result<Outcome, 
     session.last_outcome = outcome.clone();
     write(machine.store, sessions(period), &key, &session)?;
     Ok(Outcome::BlockStored(outcome))
+}
+
+/// The home log commits to a further partition's log, and so to its blocks.
+fn log_block(
+    machine: &mut Machine<'_>,
+    period: u32,
+    session: u32,
+    block: u16,
+    manifest: Digest,
+) -> Result<(), StoreError> {
+    let leaf_index = machine.log(LeafContent::Block { manifest })?;
+    let key = block_key(session, block);
+    machine
+        .store
+        .put(leaves_of_blocks(period), &key, &leaf_index.to_be_bytes())
 }
 
 /// All but the root: cheap checks first, the signature last.

@@ -75,7 +75,7 @@ fn remove_draft(
     machine.store.delete(DRAFTS, &draft.0)
 }
 
-fn check_live(machine: &Machine<'_>) -> Result<(), Stop> {
+pub(crate) fn check_live(machine: &Machine<'_>) -> Result<(), Stop> {
     let live = machine
         .reader()
         .scan_prefix(CERTIFICATES, &[], usize::MAX)?
@@ -308,7 +308,7 @@ fn check_signature(
 }
 
 /// Makes a certificate valid: logs its leaf and gives its periods their numbers.
-fn install(
+pub(crate) fn install(
     machine: &mut Machine<'_>,
     id: CertificateId,
     certificate: KeyCertificate,

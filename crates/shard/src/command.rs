@@ -6,17 +6,19 @@
 
 use bailiwick_envelope::acknowledgement::SessionAcknowledgement;
 use bailiwick_envelope::approval::Approval;
-use bailiwick_envelope::certificate::{MemberSignature, Period};
+use bailiwick_envelope::certificate::{KeyCertificate, MemberSignature, Period};
 use bailiwick_envelope::header::SessionHeader;
 use bailiwick_envelope::keys::{SignatureError, SigningKey, sign};
 use bailiwick_envelope::offer::KeyOffer;
+use bailiwick_envelope::partition::PartitionRoot;
 use bailiwick_envelope::release::ReleaseIntent;
 use bailiwick_envelope::request::DisclosureRequest;
+use bailiwick_envelope::selection::Selection;
 use bailiwick_envelope::{EncapsulationKey, Encoder, IdentityKey, Signature, SignatureTag};
 use bailiwick_types::codec::{self, CodecError};
 use bailiwick_types::{
-    CertificateId, ClusterId, CommandKey, Digest, Name, RequestId, Role, ShardId, Slot, Threshold,
-    Timestamp,
+    CertificateId, ClusterId, CommandKey, Digest, KeyId, Name, RequestId, Role, ShardId, Slot,
+    Threshold, Timestamp,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -174,6 +176,93 @@ pub enum CommandBody {
     },
     /// The freeze is over.
     Unfreeze,
+    /// In how many groups the jurisdiction's records are; only where there are several, once.
+    SetPartitions {
+        /// How many, 2 to 64.
+        count: u16,
+    },
+    /// A further partition takes over the home group's state.
+    MirrorHome(HomeState),
+    /// A further partition takes over a certificate that the home group made valid.
+    InstallCertificate {
+        /// The certificate.
+        certificate: Box<KeyCertificate>,
+    },
+    /// A partition freezes its part of a request's selection.
+    FreezePart {
+        /// The request.
+        request: Box<DisclosureRequest>,
+    },
+    /// The home group logs how far further partitions have come.
+    RecordRoots {
+        /// At most one for each partition.
+        roots: Vec<PartitionRoot>,
+    },
+    /// Intake submits a request of a partitioned jurisdiction; its parts are frozen.
+    SubmitParts(Box<PartedRequest>),
+}
+
+/// What a further partition takes over from its home group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HomeState {
+    /// Size of the home log when the state was this.
+    pub leaves: u64,
+    /// The enrolled edges with their keys.
+    pub edges: Vec<(Name, IdentityKey)>,
+    /// The enrolled intake services.
+    pub intakes: Vec<Name>,
+    /// Why and by whom the jurisdiction is frozen, if it is.
+    pub frozen: Option<(String, Name)>,
+}
+
+/// A request with the parts of its selection.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PartedRequest {
+    /// The request.
+    pub request: Box<DisclosureRequest>,
+    /// The order's sealed documents; the request holds [`crate::documents_digest`] of them.
+    pub documents: Bytes,
+    /// The selection over all parts, in order of the partition.
+    pub selection: Selection,
+    /// The part of each partition that the scope touches, ascending.
+    pub parts: Vec<PartClaim>,
+    /// How far the further ones among them have come.
+    pub roots: Vec<PartitionRoot>,
+}
+
+/// A partition's part of a selection, as it says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartClaim {
+    /// The partition.
+    pub partition: u16,
+    /// The part.
+    pub selection: Selection,
+    /// The index of its leaf in the partition's log.
+    pub leaf_index: u64,
+    /// The key periods of its records.
+    pub kids: Vec<KeyId>,
+}
+
+impl CommandBody {
+    /// Whether the command is for the home group only, whatever it says: who may act, keys, policy
+    /// and freezes reach a further partition as the home group's state.
+    pub(crate) fn is_of_home(&self) -> bool {
+        matches!(
+            self,
+            Self::EnrolEdge { .. }
+                | Self::RevokeEdge { .. }
+                | Self::EnrolRecipient { .. }
+                | Self::RevokeRecipient { .. }
+                | Self::EnrolIntake { .. }
+                | Self::RevokeIntake { .. }
+                | Self::SetPolicy { .. }
+                | Self::CallForKeys(_)
+                | Self::OfferKeys { .. }
+                | Self::SignCertificate { .. }
+                | Self::Freeze { .. }
+                | Self::Unfreeze
+        )
+    }
 }
 
 /// A key certificate as an operator plans it.

@@ -13,7 +13,7 @@ use crate::tables::ENROLMENTS;
 use crate::view::Enrolled;
 
 /// Most identities of one kind: at 1.3 KiB for a recipient, under 6 MiB of rows.
-const ENROLLED_OF_A_KIND: usize = 4096;
+pub(crate) const ENROLLED_OF_A_KIND: usize = 4096;
 
 /// A kind of enrolment, and its first key byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -22,6 +22,9 @@ mod log;
 mod machine;
 pub mod outcome;
 pub mod outlook;
+mod part_evidence;
+mod partitions;
+mod parts;
 pub mod query;
 pub mod rejection;
 mod releases;
@@ -38,8 +41,8 @@ use bailiwick_types::Digest;
 
 pub use apply::apply;
 pub use command::{
-    CertificatePlan, Command, CommandBody, CommitteePlan, MemberRefusal, PlannedMember,
-    PlannedPeriod,
+    CertificatePlan, Command, CommandBody, CommitteePlan, HomeState, MemberRefusal, PartClaim,
+    PartedRequest, PlannedMember, PlannedPeriod,
 };
 pub use outcome::{BlockStored, Outcome};
 pub use rejection::{Fault, Rejection};

@@ -7,8 +7,8 @@ use bailiwick_types::{Name, Timestamp};
 
 use crate::log::append_leaf;
 use crate::rejection::{
-    BlockRejection, CertificateRejection, DecisionRejection, EnrolmentRejection, Rejection,
-    ReleaseRejection, RequestRejection, SessionRejection, TextField,
+    BlockRejection, CertificateRejection, DecisionRejection, EnrolmentRejection,
+    PartitionRejection, Rejection, ReleaseRejection, RequestRejection, SessionRejection, TextField,
 };
 use crate::rows::ShardState;
 
@@ -47,7 +47,8 @@ stop_from!(
     BlockRejection,
     RequestRejection,
     DecisionRejection,
-    ReleaseRejection
+    ReleaseRejection,
+    PartitionRejection
 );
 
 /// One command's application.

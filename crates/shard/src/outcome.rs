@@ -1,5 +1,6 @@
 //! What applying a command gives: a typed success, or a rejection that changed nothing.
 
+use bailiwick_envelope::selection::Selection;
 use bailiwick_types::codec::{self, CodecError};
 use bailiwick_types::{CertificateId, Digest, RequestId, SelectionId, SessionId};
 use serde::{Deserialize, Serialize};
@@ -71,6 +72,13 @@ pub enum Outcome {
     },
     /// Nothing was changed, and why.
     Rejected(Rejection),
+    /// A part of a request's selection is frozen and logged.
+    PartFrozen {
+        /// The part.
+        selection: Selection,
+        /// Its leaf in this group's log.
+        leaf_index: u64,
+    },
 }
 
 impl Outcome {

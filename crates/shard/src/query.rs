@@ -3,6 +3,7 @@
 //!
 //! Not here: who may read what; the node's authorisation says that.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use bailiwick_envelope::Canonical;
@@ -14,7 +15,11 @@ use bailiwick_types::{
     CertificateId, KeyId, Minute, RequestId, Role, SessionId, Slot, SubjectPseudonym, Timestamp,
 };
 
+use crate::command::HomeState;
 use crate::log::{LogNodes, store_error};
+pub use crate::part_evidence::{
+    frozen_part, part_ciphertexts, part_inputs, part_page, partition_root,
+};
 use crate::rows::{
     CertificateRow, PeriodStatistics, RequestRow, ShardState, array, corrupt, demand, parse, read,
     tail_u32,
@@ -27,7 +32,9 @@ use crate::view::{
     CertificateView, CiphertextPage, DraftView, Enrolled, EvidencePage, LabelPage, RequestState,
     RequestView, SessionView, ShardInfo,
 };
-use crate::{certificates as certificate_rows, enrolment, evidence as pages, requests, sessions};
+use crate::{
+    certificates as certificate_rows, enrolment, evidence as pages, partitions, requests, sessions,
+};
 
 /// Most requests, labels or leaves of one page, whatever is asked.
 const PAGE: usize = 1024;
@@ -353,6 +360,50 @@ pub fn ciphertexts(
     }
 }
 
+/// In how many groups the jurisdiction's records are.
+///
+/// # Errors
+/// [`StoreError`] when the disk fails.
+pub fn partitions(store: &dyn ReadStore) -> Result<u16, StoreError> {
+    partitions::count(store)
+}
+
+/// How many leaves of each further partition's log the home log has committed to, by partition.
+///
+/// # Errors
+/// [`StoreError`] when the disk fails.
+pub fn partition_sizes(store: &dyn ReadStore) -> Result<BTreeMap<u16, u64>, StoreError> {
+    let roots = partitions::roots(store)?.into_iter();
+    Ok(roots
+        .map(|(partition, row)| (partition, row.size))
+        .collect())
+}
+
+/// What further partitions take over from this home group; `None` before genesis.
+///
+/// # Errors
+/// [`StoreError`] when the disk fails.
+pub fn home_state(store: &dyn ReadStore) -> Result<Option<HomeState>, StoreError> {
+    let Some(state) = state(store)? else {
+        return Ok(None);
+    };
+    let mut home = HomeState {
+        leaves: state.leaves,
+        edges: Vec::new(),
+        intakes: Vec::new(),
+        frozen: state.frozen,
+    };
+    for enrolled in enrolment::all(store)? {
+        match enrolled {
+            Enrolled::Edge { name, key } => home.edges.push((name, key)),
+            Enrolled::Intake { name } => home.intakes.push(name),
+            // Whether a recipient may fetch anything, the home group is asked.
+            Enrolled::Recipient { .. } => {}
+        }
+    }
+    Ok(Some(home))
+}
+
 /// At most `limit` labels of a subject in the minutes `from` to `to`, exclusive.
 ///
 /// # Errors
@@ -415,7 +466,7 @@ pub fn log_root(store: &dyn ReadStore, size: u64) -> Result<Option<Hash>, StoreE
         .map_err(store_error)
 }
 
-fn leaf(store: &dyn ReadStore, index: u64) -> Result<Option<OpenedLeaf>, StoreError> {
+pub(crate) fn leaf(store: &dyn ReadStore, index: u64) -> Result<Option<OpenedLeaf>, StoreError> {
     let bytes = store.get(LEAVES, &index.to_be_bytes())?;
     bytes
         .map(|bytes| OpenedLeaf::from_bytes(&bytes).map_err(|_| corrupt(LEAVES)))

@@ -2,11 +2,14 @@
 //! reason; [`Rejection::fault`] says who is to blame.
 
 mod codes;
+mod partition;
 
 use bailiwick_types::{
     CertificateId, Digest, KeyId, Name, RequestId, Role, SessionId, ShardId, Slot, Timestamp,
 };
 use serde::{Deserialize, Serialize};
+
+pub use partition::PartitionRejection;
 
 use crate::view::RequestState;
 
@@ -85,6 +88,9 @@ pub enum Rejection {
     /// A release or a member's refusal.
     #[error(transparent)]
     Release(#[from] ReleaseRejection),
+    /// A command about partitions, or one that lacks what they need.
+    #[error(transparent)]
+    Partition(#[from] PartitionRejection),
 }
 
 /// A text field of a command.

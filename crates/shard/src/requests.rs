@@ -13,12 +13,13 @@ use crate::documents_digest;
 use crate::enrolment::{Kind, find};
 use crate::machine::{Machine, Stop, check_text};
 use crate::outcome::Outcome;
-use crate::rejection::{RequestRejection, TextField};
+use crate::partitions::count;
+use crate::parts::store_entries;
+use crate::rejection::{PartitionRejection, RequestRejection, TextField};
 use crate::rows::{RequestRow, array, demand, read, write};
 use crate::selection::{Found, find_records};
 use crate::tables::{
-    AWAITING, DOCUMENTS, OPEN_REQUESTS, ORDERS, REQUEST_NUMBERS, REQUESTS, SELECTIONS, member_key,
-    selection_key,
+    AWAITING, DOCUMENTS, OPEN_REQUESTS, ORDERS, REQUEST_NUMBERS, REQUESTS, member_key,
 };
 use crate::view::{Enrolled, RequestState};
 
@@ -42,10 +43,26 @@ pub(crate) fn submit(
     }
     machine.check_home()?;
     machine.check_not_frozen()?;
+    if count(machine.reader())? > 1 {
+        return Err(PartitionRejection::Missing.into());
+    }
     check_request(machine, &request, documents)?;
     check_recipient(machine, &request)?;
     let lapsed = check_open(machine)?;
     let found = find_records(machine.reader(), machine.state.shard, &rd, &request)?;
+    store_entries(machine, &rd, &found)?;
+    accept(machine, lapsed, request, found, documents)
+}
+
+/// Takes a request that passed every check, with what was found.
+pub(crate) fn accept(
+    machine: &mut Machine<'_>,
+    lapsed: Vec<RequestRow>,
+    request: DisclosureRequest,
+    found: Found,
+    documents: &[u8],
+) -> Result<Outcome, Stop> {
+    let rd = request.id();
     for mut row in lapsed {
         row.state = row.state_at(machine.stamp);
         save(machine, &row)?;
@@ -55,7 +72,7 @@ pub(crate) fn submit(
     Ok(logged(rd, &row))
 }
 
-fn logged(request: RequestId, row: &RequestRow) -> Outcome {
+pub(crate) fn logged(request: RequestId, row: &RequestRow) -> Outcome {
     Outcome::RequestLogged {
         request,
         selection: row.selection.id(),
@@ -64,7 +81,7 @@ fn logged(request: RequestId, row: &RequestRow) -> Outcome {
     }
 }
 
-fn check_request(
+pub(crate) fn check_request(
     machine: &Machine<'_>,
     request: &DisclosureRequest,
     documents: &[u8],
@@ -102,7 +119,10 @@ fn check_request(
 }
 
 /// The recipient is enrolled with exactly the key and certificate that the request names.
-fn check_recipient(machine: &Machine<'_>, request: &DisclosureRequest) -> Result<(), Stop> {
+pub(crate) fn check_recipient(
+    machine: &Machine<'_>,
+    request: &DisclosureRequest,
+) -> Result<(), Stop> {
     let named = &request.recipient;
     match find(machine.reader(), Kind::Recipient, &named.name)? {
         Some(Enrolled::Recipient {
@@ -113,7 +133,7 @@ fn check_recipient(machine: &Machine<'_>, request: &DisclosureRequest) -> Result
 }
 
 /// Rejects when too many are open; returns open requests that are not any more by now.
-fn check_open(machine: &Machine<'_>) -> Result<Vec<RequestRow>, Stop> {
+pub(crate) fn check_open(machine: &Machine<'_>) -> Result<Vec<RequestRow>, Stop> {
     let open = machine.state.open_requests;
     let look = if open >= OPEN_LIMIT {
         OPEN_LIMIT as usize
@@ -179,18 +199,13 @@ fn store_request(
     machine.log(LeafContent::Selection(found.selection.clone()))?;
     machine.state.requests += 1;
     let number = machine.state.requests;
-    for (index, entry) in found.entries.iter().enumerate() {
-        // A selection has at most 100,000 records.
-        let key = selection_key(&rd, index as u32);
-        machine.store.put(SELECTIONS, &key, &entry.to_row())?;
-    }
     let mut rosters = Vec::new();
     for number in &found.periods {
         rosters.push((period(machine.reader(), *number)?.certificate, 0));
     }
     rosters.sort();
     rosters.dedup();
-    let state = match found.entries.is_empty() {
+    let state = match found.selection.count == 0 {
         true => RequestState::NoData,
         false => RequestState::InReview,
     };

@@ -16,6 +16,8 @@
 //! 12    -    NONCES            edge | nonce 16                              (empty)
 //! 13    -    RATES             edge                                         recent stamps
 //! 14    -    UNANSWERED        role u8 | slot u8 | session u32              period u32
+//! 15    -    PARTITIONING      (empty)                                      PartitioningRow
+//! 16    -    PARTITION_ROOTS   partition u16                                RootRow
 //! 20    p    SESSIONS          session u32                                  SessionRow
 //! 21    p    HEADERS           session u32                                  canonical header
 //! 22    p    ANSWERS           session u32 | role u8 | slot u8 | verdict u8 canonical answer
@@ -23,6 +25,7 @@
 //! 24    p    RECORDS           position 8                                   row
 //! 25    p    SUBJECTS          subject 16 | minute u32 | category u8 | position 8   (empty)
 //! 26    p    RECORD_IDS        record id 16                                 position 8
+//! 27    p    BLOCK_LEAVES      session u32 | block u16                      leaf index u64
 //! 30    -    REQUESTS          rd 32                                        RequestRow
 //! 31    -    REQUEST_NUMBERS   number u32                                   rd 32
 //! 32    -    OPEN_REQUESTS     number u32                                   rd 32
@@ -30,6 +33,7 @@
 //! 34    -    ORDERS            H(forum, authority, reference) 32 | number u32   rd 32
 //! 35    -    DOCUMENTS         rd 32                                        sealed documents
 //! 36    -    SELECTIONS        rd 32 | index u32                            period u32 | position 8 | x 32
+//! 37    -    PARTS             rd 32                                        PartRow
 //! 40    -    LEAVES            index u64                                    canonical leaf
 //! 41    -    LOG_NODES         level u8 | index u64                         hash 32
 //! 50    -    REMEMBERED        command key 16                               RememberedRow
@@ -59,6 +63,8 @@ pub(crate) const SESSION_OF: Table = Table::new(11);
 pub(crate) const NONCES: Table = Table::new(12);
 pub(crate) const RATES: Table = Table::new(13);
 pub(crate) const UNANSWERED: Table = Table::new(14);
+pub(crate) const PARTITIONING: Table = Table::new(15);
+pub(crate) const PARTITION_ROOTS: Table = Table::new(16);
 pub(crate) const REQUESTS: Table = Table::new(30);
 pub(crate) const REQUEST_NUMBERS: Table = Table::new(31);
 pub(crate) const OPEN_REQUESTS: Table = Table::new(32);
@@ -66,6 +72,7 @@ pub(crate) const AWAITING: Table = Table::new(33);
 pub(crate) const ORDERS: Table = Table::new(34);
 pub(crate) const DOCUMENTS: Table = Table::new(35);
 pub(crate) const SELECTIONS: Table = Table::new(36);
+pub(crate) const PARTS: Table = Table::new(37);
 pub(crate) const LEAVES: Table = Table::new(40);
 pub(crate) const LOG_NODES: Table = Table::new(41);
 pub(crate) const REMEMBERED: Table = Table::new(50);
@@ -98,6 +105,10 @@ pub(crate) const fn subjects(period: u32) -> Table {
 
 pub(crate) const fn record_ids(period: u32) -> Table {
     Table::of_period(26, period)
+}
+
+pub(crate) const fn block_leaves(period: u32) -> Table {
+    Table::of_period(27, period)
 }
 
 /// Where a record stands within its shard.

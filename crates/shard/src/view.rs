@@ -263,6 +263,39 @@ pub struct EvidenceRecord {
     pub proof: Vec<Digest>,
 }
 
+/// A frozen part of a selection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartView {
+    /// The part.
+    pub selection: Selection,
+    /// Its leaf in this group's log.
+    pub leaf_index: u64,
+    /// The key periods of its records, ascending.
+    pub kids: Vec<KeyId>,
+}
+
+/// A leaf of this group's log with its inclusion proof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogProof {
+    /// Its index.
+    pub index: u64,
+    /// What is behind its commitments.
+    pub leaf: OpenedLeaf,
+    /// Its inclusion proof, the sibling first.
+    pub proof: Vec<Digest>,
+}
+
+/// A page of a part for approvers, everything proven in the log of its partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartPage {
+    /// The part's own leaf.
+    pub part: LogProof,
+    /// The records; their indices count within the part.
+    pub page: EvidencePage,
+    /// The leaf of each block of the page, in the page's order.
+    pub blocks: Vec<LogProof>,
+}
+
 /// A page of a released selection for the recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CiphertextPage {

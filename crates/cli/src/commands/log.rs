@@ -155,5 +155,11 @@ fn says(content: &LeafContent) -> String {
         LeafContent::Delivery { count, .. } => format!("{count} records opened"),
         LeafContent::Freeze { reason, by } => format!("{by}: {reason}"),
         LeafContent::Unfreeze { by } => by.to_string(),
+        LeafContent::Partitions { count } => format!("{count} groups by subject"),
+        LeafContent::PartitionRoot(root) => {
+            format!("partition {} at {} leaves", root.partition, root.size)
+        }
+        LeafContent::Block { manifest } => manifest.short(),
+        LeafContent::Part(part) => format!("{} records of this group frozen", part.count),
     }
 }

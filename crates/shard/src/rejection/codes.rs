@@ -24,6 +24,7 @@ impl Rejection {
             Self::Request(rejection) => rejection.code(),
             Self::Decision(rejection) => rejection.code(),
             Self::Release(rejection) => rejection.code(),
+            Self::Partition(rejection) => rejection.code(),
         }
     }
 
@@ -43,6 +44,7 @@ impl Rejection {
             Self::Request(rejection) => rejection.fault(),
             Self::Decision(rejection) => rejection.fault(),
             Self::Release(rejection) => rejection.fault(),
+            Self::Partition(rejection) => rejection.fault(),
         }
     }
 }

@@ -79,8 +79,9 @@ fn a_record_costs_three_puts_and_one_get() {
     let elapsed = begin.elapsed();
     let outcome = Outcome::from_bytes(&outcome).unwrap();
     assert_eq!(outcome, Outcome::BlockStored(BlockStored::default()));
-    // State, session, manifest, statistics; state, session's place and row, edge, statistics.
-    assert_eq!((store.puts, store.gets.get()), (3 * 4096 + 4, 4096 + 5));
+    // State, session, manifest, statistics; state, session's place and row, edge, partitions,
+    // statistics.
+    assert_eq!((store.puts, store.gets.get()), (3 * 4096 + 4, 4096 + 6));
     let bytes = store.bytes as f64 / 4096.0;
     assert!(bytes < 230.0, "{bytes} bytes of keys and values a record");
     let micros = elapsed.as_secs_f64() * 1e6 / 4096.0;

@@ -9,6 +9,7 @@ mod cost;
 mod decisions;
 mod directory;
 mod log;
+mod partitions;
 mod replay;
 mod requests;
 mod sealed;

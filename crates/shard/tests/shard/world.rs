@@ -117,6 +117,7 @@ pub fn plan(from: Timestamp) -> CertificatePlan {
 #[derive(Clone)]
 pub struct World {
     pub store: MemoryStore,
+    pub shard: ShardId,
     pub now: Timestamp,
     pub history: Vec<(Timestamp, Vec<u8>)>,
     commands: u64,
@@ -129,6 +130,7 @@ impl World {
     pub fn blank() -> Self {
         Self {
             store: MemoryStore::default(),
+            shard: ShardId::home(jurisdiction()),
             now: START,
             history: Vec::new(),
             commands: 0,
@@ -141,6 +143,47 @@ impl World {
     pub fn ready() -> Self {
         let mut world = Self::blank();
         world.genesis();
+        world.furnish();
+        world
+    }
+
+    /// The home shard of a jurisdiction of several partitions.
+    pub fn partitioned(count: u16) -> Self {
+        let mut world = Self::blank();
+        world.genesis();
+        let body = CommandBody::SetPartitions { count };
+        assert_eq!(world.by("system", body), Outcome::Accepted);
+        world.furnish();
+        world
+    }
+
+    /// A further partition of a home shard, with what it takes over from it.
+    pub fn further(home: &Self, partition: u16) -> Self {
+        let mut world = Self::blank();
+        world.now = home.now;
+        world.shard.partition = partition;
+        // Record ids of different groups' blocks differ.
+        world.records = u64::from(partition) << 32;
+        world.genesis();
+        let count = query::partitions(&home.store).expect("memory");
+        let body = CommandBody::SetPartitions { count };
+        assert_eq!(world.by("system", body), Outcome::Accepted);
+        world.mirror(home);
+        let certificate = Box::new(home.newest_certificate().certificate);
+        let body = CommandBody::InstallCertificate { certificate };
+        let outcome = world.by("vault-1", body);
+        assert!(matches!(outcome, Outcome::CertificateValid { .. }));
+        world
+    }
+
+    pub fn mirror(&mut self, home: &Self) {
+        let state = query::home_state(&home.store).expect("memory");
+        let body = CommandBody::MirrorHome(state.expect("the home shard has begun"));
+        assert_eq!(self.by("vault-1", body), Outcome::Accepted);
+    }
+
+    fn furnish(&mut self) {
+        let world = self;
         world.enrol("edge-1");
         let body = CommandBody::EnrolIntake {
             name: name("intake-1"),
@@ -156,13 +199,12 @@ impl World {
         let body = CommandBody::SetPolicy { digest, version };
         assert_eq!(world.by("operator", body), Outcome::Accepted);
         world.certificate();
-        world
     }
 
     pub fn genesis(&mut self) {
         let body = CommandBody::Genesis {
             cluster: ClusterId([1; 16]),
-            shard: ShardId::home(jurisdiction()),
+            shard: self.shard,
             origin: "bailiwick.example/FR".to_owned(),
         };
         assert_eq!(self.by("system", body), Outcome::Accepted);
@@ -273,7 +315,7 @@ impl World {
         HeaderBody {
             suite: SUITE,
             kid: bailiwick_envelope::certificate::kid(&certificate, 0),
-            shard: ShardId::home(jurisdiction()),
+            shard: self.shard,
             edge: name(edge),
             edge_certificate: edge_certificate_hash(&name(edge), &IdentityKey::of(&edge_key(edge))),
             nonce: SessionNonce([nonce; 16]),
