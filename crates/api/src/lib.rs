@@ -9,6 +9,7 @@ pub mod cluster;
 pub mod edge;
 pub mod evidence;
 pub mod log;
+pub mod partition;
 pub mod refusal;
 pub mod request;
 pub mod session;

@@ -90,6 +90,11 @@ const TABLE: &[(Operation, &[PeerRole])] = &[
     (Operation::ReadPartials, &[Recipient]),
     (Operation::ReadCiphertext, &[Recipient]),
     (Operation::AcknowledgeDelivery, &[Recipient]),
+    (Operation::FreezePart, VAULTS),
+    (Operation::ReadPartInputs, VAULTS),
+    (Operation::MirrorHome, VAULTS),
+    (Operation::CheckRelease, VAULTS),
+    (Operation::ReadPart, APPROVERS),
     (Operation::PutRecords, &[PeerRole::Backend]),
     (Operation::EdgeStatus, &[Operator, PeerRole::Backend]),
 ];

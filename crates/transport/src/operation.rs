@@ -129,6 +129,16 @@ operations! {
     ReadCiphertext = 0x0704, "read-ciphertext", Vault;
     /// Acknowledge a delivery with the receipt.
     AcknowledgeDelivery = 0x0705, "acknowledge-delivery", Vault;
+    /// Between vaults: freeze a partition's part of a request's selection.
+    FreezePart = 0x0900, "freeze-part", Vault;
+    /// Between vaults: read the list of a frozen part.
+    ReadPartInputs = 0x0901, "read-part-inputs", Vault;
+    /// Between vaults: a further partition takes over its home group's state.
+    MirrorHome = 0x0902, "mirror-home", Vault;
+    /// Between vaults: whether a request's release to a recipient stands.
+    CheckRelease = 0x0903, "check-release", Vault;
+    /// Read a further partition's part of a request's evidence.
+    ReadPart = 0x0904, "read-part", Vault;
     /// Hand records to an edge for sealing.
     PutRecords = 0x0800, "put-records", Edge;
     /// An edge's health and queues.

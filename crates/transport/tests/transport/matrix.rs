@@ -48,6 +48,11 @@ put-partial: approver-workflow approver-legal-review
 read-partials: recipient
 read-ciphertext: recipient
 acknowledge-delivery: recipient
+freeze-part: vault
+read-part-inputs: vault
+mirror-home: vault
+check-release: vault
+read-part: approver-workflow approver-legal-review
 put-records: backend
 edge-status: operator backend
 ";
