@@ -143,7 +143,7 @@ pub enum JurisdictionVerb {
         /// Voters of each group.
         #[arg(long, default_value_t = 3)]
         replicas: u8,
-        /// Groups by subject.
+        /// Groups over which its subjects are spread, 1 to 64; the number stays.
         #[arg(long, default_value_t = 1)]
         partitions: u16,
         /// Its policy file.

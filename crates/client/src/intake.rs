@@ -16,6 +16,7 @@ use bailiwick_types::{
 use bytes::Bytes;
 
 use crate::cluster::{CallFailure, Cluster};
+use crate::partitions::shard_of;
 
 /// Longest single wait for a change.
 const WAIT: Duration = Duration::from_secs(20);
@@ -112,7 +113,7 @@ impl Intake {
         to: Minute,
         limit: u32,
     ) -> Result<LabelList, CallFailure> {
-        let shard = ShardId::home(jurisdiction);
+        let shard = shard_of(&self.cluster, jurisdiction, &subject).await?;
         let message = ListLabels {
             shard,
             subject,

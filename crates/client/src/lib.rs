@@ -13,6 +13,7 @@ mod history;
 pub mod intake;
 pub mod normalise;
 pub mod operator;
+pub mod partitions;
 pub mod recipient;
 pub mod reviewer;
 pub mod sealing;

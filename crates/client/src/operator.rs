@@ -52,12 +52,28 @@ impl Operator {
         replicas: u8,
         policy: Digest,
     ) -> Result<(), CallFailure> {
+        self.create_partitioned(jurisdiction, allowed_regions, replicas, 1, policy)
+            .await
+    }
+
+    /// Creates a jurisdiction with so many groups of records, 1 to 64; their number stays.
+    ///
+    /// # Errors
+    /// [`CallFailure`].
+    pub async fn create_partitioned(
+        &self,
+        jurisdiction: Jurisdiction,
+        allowed_regions: Vec<Region>,
+        replicas: u8,
+        partitions: u16,
+        policy: Digest,
+    ) -> Result<(), CallFailure> {
         let message = CreateJurisdiction {
             key: fresh_key(),
             jurisdiction,
             allowed_regions,
             replicas,
-            partitions: 1,
+            partitions,
             policy,
         };
         let _: Accepted = self

@@ -1,7 +1,7 @@
 //! What a recipient does: collect sealed partials, fetch the selection's ciphertext, open, compare,
 //! acknowledge (docs/cryptography.md section 9).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bailiwick_api::cluster::Accepted;
@@ -9,6 +9,7 @@ use bailiwick_api::evidence::{Ciphertexts, PAGE_RECORDS, Partials, ReadCiphertex
 use bailiwick_api::request::{AcknowledgeDelivery, RequestView};
 use bailiwick_envelope::certificate::VerifiedCertificate;
 use bailiwick_envelope::leaf::LeafContent;
+use bailiwick_envelope::partition::partition_of;
 use bailiwick_envelope::release::{ReleaseIntent, SealedPartial};
 use bailiwick_threshold::{
     DecapsulationKey, Opening, OpeningError, SelectedRecord, VerifiedPartial, open_partial,
@@ -22,6 +23,7 @@ use crate::auditor::{AuditError, read_leaf};
 use crate::certificates::{CertificatesError, read_certificates};
 use crate::cluster::{CallFailure, Cluster};
 use crate::intake::read_request;
+use crate::partitions::partitions;
 use crate::trust::TrustFile;
 
 /// Longest single wait for more partials.
@@ -241,10 +243,36 @@ impl Recipient {
         jurisdiction: Jurisdiction,
         view: &RequestView,
     ) -> Result<Vec<SelectedRecord>, DiscloseError> {
-        let shard = ShardId::home(jurisdiction);
+        let count = partitions(&self.cluster.describe().await?, jurisdiction);
+        let lines = view.request.scope.iter();
+        let touched: BTreeSet<u16> = lines
+            .map(|line| partition_of(&line.subject, count))
+            .collect();
         let mut records: Vec<SelectedRecord> = Vec::new();
+        for partition in touched {
+            let shard = ShardId {
+                jurisdiction,
+                partition,
+            };
+            self.part(shard, view, &mut records).await?;
+        }
+        // Whether these are all, in order, the selection's root says.
+        match records.len() == view.selection.count as usize {
+            true => Ok(records),
+            false => Err(DiscloseError::OtherRequest(view.id)),
+        }
+    }
+
+    /// Reads what one partition holds of a selection, up to the selection's own number of records.
+    async fn part(
+        &self,
+        shard: ShardId,
+        view: &RequestView,
+        records: &mut Vec<SelectedRecord>,
+    ) -> Result<(), DiscloseError> {
+        let begin = records.len() as u32;
         while (records.len() as u32) < view.selection.count {
-            let from = records.len() as u32;
+            let from = records.len() as u32 - begin;
             let message = ReadCiphertext {
                 shard,
                 request: view.id,
@@ -256,14 +284,14 @@ impl Recipient {
                 .call(Some(shard), Operation::ReadCiphertext, &message)
                 .await?;
             if page.records.is_empty() {
-                return Err(DiscloseError::OtherRequest(view.id));
+                return Ok(());
             }
             let periods: BTreeMap<_, _> = page.periods.into_iter().collect();
             for record in page.records {
                 let missing = DiscloseError::UnknownPeriod(record.index);
                 let kid = *periods.get(&record.label.sid).ok_or(missing)?;
                 records.push(SelectedRecord {
-                    index: record.index,
+                    index: record.index.saturating_add(begin),
                     label: record.label,
                     alpha: record.alpha,
                     ciphertext: record.ciphertext.to_vec(),
@@ -271,7 +299,7 @@ impl Recipient {
                 });
             }
         }
-        Ok(records)
+        Ok(())
     }
 
     /// Finds every release that the opened partials name in the cosigned log: "no partial exists

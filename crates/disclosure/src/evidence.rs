@@ -5,6 +5,7 @@ use bailiwick_envelope::Signature;
 use bailiwick_envelope::block::BatchManifest;
 use bailiwick_envelope::header::SessionHeader;
 use bailiwick_envelope::label::Label;
+use bailiwick_envelope::leaf::OpenedLeaf;
 use bailiwick_types::Digest;
 use serde::{Deserialize, Serialize};
 
@@ -30,12 +31,26 @@ pub struct EvidenceBlock {
     pub manifest: BatchManifest,
     /// The edge's signature of it.
     pub signature: Signature,
+    /// Its leaf in the log of its partition; none in the home group, whose log lists no blocks.
+    pub logged: Option<ProvenLeaf>,
+}
+
+/// A leaf of a partition's log with its inclusion proof.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ProvenLeaf {
+    /// Its index.
+    pub index: u64,
+    /// What is behind its commitments.
+    pub leaf: OpenedLeaf,
+    /// Its inclusion proof, the sibling first.
+    pub proof: Vec<Digest>,
 }
 
 /// A record without its ciphertext, which an approver never needs.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EvidenceRecord {
-    /// Its place in the selection, from 0.
+    /// Its place in its partition's part of the selection, from 0; where there is one partition, in the
+    /// selection.
     pub index: u32,
     /// Its label.
     pub label: Label,

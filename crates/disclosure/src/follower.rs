@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::facts::LogFacts;
 use crate::keys::MemberKeys;
+use crate::partitions::PartitionFacts;
 
 /// Most leaves of one step; a longer log comes in several.
 pub const ADVANCE_LEAVES: usize = 4096;
@@ -40,6 +41,9 @@ pub struct LogFollower {
     roots: VecDeque<(u64, Hash)>,
     /// The signed checkpoint of the last step.
     last: Option<SignedCheckpoint>,
+    /// Not part of the serialised form, which is older: see [`LogFollower::with_partitions`].
+    #[serde(skip)]
+    partitions: PartitionFacts,
 }
 
 /// Why a follower does not go on. The log is at fault, or whoever speaks in its name.
@@ -84,6 +88,13 @@ pub enum FollowError {
         /// The leaf's index.
         index: u64,
     },
+    /// A root of a partition does not extend the one before, or the number of partitions changes: that
+    /// partition's log is a fork.
+    #[error("leaf {index}: what it says of partitions does not follow")]
+    Partitions {
+        /// The leaf's index.
+        index: u64,
+    },
     /// The leaves do not give the checkpoint's root. Both checkpoints are evidence and are kept.
     #[error("the leaves do not give the root of the checkpoint of {} leaves", offered.checkpoint().size)]
     Fork {
@@ -105,7 +116,17 @@ impl LogFollower {
             facts: LogFacts::default(),
             roots: VecDeque::from([(0, empty_root())]),
             last: None,
+            partitions: PartitionFacts::default(),
         }
+    }
+
+    /// The follower as it was before it was persisted. Its serialised form has not what the log says
+    /// of partitions: where that [is not empty](PartitionFacts::is_empty), the driver persists it
+    /// beside the follower, in the same write, and gives it back here.
+    #[must_use]
+    pub fn with_partitions(mut self, partitions: PartitionFacts) -> Self {
+        self.partitions = partitions;
+        self
     }
 
     /// The follower after folding these leaves, which must end exactly at the checkpoint. `self`
@@ -167,6 +188,9 @@ impl LogFollower {
         if leaf.logged_at < self.time {
             return Err(FollowError::TimeRunsBack { index });
         }
+        self.partitions
+            .fold(index, &leaf.content)
+            .map_err(|_| FollowError::Partitions { index })?;
         self.facts.fold(index, leaf);
         self.time = leaf.logged_at;
         self.append(leaf_hash(&leaf.data()));
@@ -229,6 +253,11 @@ impl LogFollower {
     /// What the log says.
     pub fn facts(&self) -> &LogFacts {
         &self.facts
+    }
+
+    /// What the log says of partitions.
+    pub fn partitions(&self) -> &PartitionFacts {
+        &self.partitions
     }
 
     /// The signed checkpoint of the last step.

@@ -22,6 +22,7 @@ pub mod evidence;
 pub mod facts;
 pub mod follower;
 pub mod keys;
+pub mod partitions;
 pub mod refusal;
 pub mod release;
 pub mod trust;
@@ -29,10 +30,11 @@ pub mod trust;
 #[cfg(test)]
 mod tests;
 
-pub use evidence::{EvidenceBlock, EvidencePage, EvidenceRecord};
+pub use evidence::{EvidenceBlock, EvidencePage, EvidenceRecord, ProvenLeaf};
 pub use facts::{LeafPlace, LogFacts, RequestHistory};
 pub use follower::{FollowError, LogFollower, PersistedFollower};
 pub use keys::{DraftKeys, KeysError, MemberKeys};
+pub use partitions::PartitionFacts;
 pub use refusal::{ReleaseRefusal, SignedRefusal};
 pub use release::{Approvable, Checks, MismatchError, ReleaseError, ReleaseOrder};
 pub use trust::{

@@ -14,8 +14,8 @@ use bailiwick_types::limits::TEXT_BYTES;
 use bailiwick_types::{RequestId, Role, Slot, Timestamp};
 
 use crate::checks::{
-    CheckpointRefusal, FrozenRefusal, LabelRefusal, OwnReviewerRefusal, PolicyRefusal,
-    QuorumRefusal, ReleaseLoggedRefusal, RequestRefusal, SelectionRefusal,
+    CheckpointRefusal, FrozenRefusal, LabelRefusal, OwnReviewerRefusal, PartitionRefusal,
+    PolicyRefusal, QuorumRefusal, ReleaseLoggedRefusal, RequestRefusal, SelectionRefusal,
 };
 use crate::keys::MemberKeys;
 use crate::release::{MismatchError, ReleaseError};
@@ -42,6 +42,8 @@ pub enum ReleaseRefusal {
     Policy(#[from] PolicyRefusal),
     #[error("selection: {0}")]
     Selection(#[from] SelectionRefusal),
+    #[error("partitions: {0}")]
+    Partitions(#[from] PartitionRefusal),
     #[error("labels: {0}")]
     Labels(#[from] LabelRefusal),
     #[error("release leaf: {0}")]
@@ -63,6 +65,7 @@ impl ReleaseRefusal {
             Self::OwnReviewer(_) => "own-reviewer",
             Self::Policy(_) => "policy",
             Self::Selection(_) => "selection",
+            Self::Partitions(_) => "partitions",
             Self::Labels(_) => "labels",
             Self::Logged(_) => "release-leaf",
             Self::Mismatch(_) => "mismatch",
@@ -86,6 +89,7 @@ impl ReleaseRefusal {
             )
             | Self::Frozen(_)
             | Self::OwnReviewer(_)
+            | Self::Partitions(_)
             | Self::Policy(PolicyRefusal::DayBudget { .. })
             | Self::Logged(
                 ReleaseLoggedRefusal::NotLogged { .. }

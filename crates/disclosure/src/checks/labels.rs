@@ -8,15 +8,18 @@ use bailiwick_envelope::block::BatchManifest;
 use bailiwick_envelope::certificate::VerifiedCertificate;
 use bailiwick_envelope::header::{HeaderError, SessionHeader, VerifiedHeader};
 use bailiwick_envelope::keys::SignatureError;
-use bailiwick_envelope::selection::RecordPosition;
+use bailiwick_envelope::leaf::LeafContent;
+use bailiwick_envelope::partition::partition_of;
+use bailiwick_envelope::selection::{RecordPosition, Selection};
 use bailiwick_tlog::{Hash, VerifyError, verify_inclusion};
 use bailiwick_types::{
     Category, CertificateId, Digest, KeyId, Name, RequestId, Role, SessionId, Timestamp,
 };
 
+use crate::checks::partitions::TouchedPartitions;
 use crate::checks::quorum::QuorumCertificate;
 use crate::checks::request::LoggedRequest;
-use crate::evidence::{EvidenceBlock, EvidencePage, EvidenceRecord, PAGE_RECORDS};
+use crate::evidence::{EvidenceBlock, EvidencePage, EvidenceRecord, PAGE_RECORDS, ProvenLeaf};
 use crate::trust::JurisdictionTrust;
 
 /// A record whose label lies inside the request and was written.
@@ -159,6 +162,30 @@ pub enum LabelRefusal {
         /// Its place in the selection.
         index: u32,
     },
+    /// A record, or a part, is of another partition than it was shown for, or one that is not touched,
+    /// or not in order.
+    #[error("partition {0}: not touched, out of order, or not where the record's subject lives")]
+    Partition(u16),
+    /// A partition's part of the selection is not in its log as the home log has it.
+    #[error("the part of partition {partition} is not in its log")]
+    PartNotLogged {
+        /// The partition.
+        partition: u16,
+    },
+    /// The records shown of a partition are not the part that it froze.
+    #[error("the records shown of partition {partition} are not the part that it froze")]
+    PartDiffers {
+        /// The partition.
+        partition: u16,
+    },
+    /// A block is not in its partition's log as the home log has it.
+    #[error("block {block} of session {sid} is not in the log of its partition")]
+    BlockNotLogged {
+        /// The session.
+        sid: SessionId,
+        /// The block.
+        block: u16,
+    },
     /// A record stands twice or out of order.
     #[error("record {index} stands twice or out of order")]
     Order {
@@ -175,13 +202,24 @@ pub enum LabelRefusal {
     },
 }
 
-/// Verifies a selection's evidence page by page.
+/// A partition's part of the selection.
+#[derive(Debug)]
+struct Part {
+    partition: u16,
+    begin: usize,
+    selection: Selection,
+}
+
+/// Verifies a selection's evidence page by page, partition by partition in ascending order.
 #[derive(Debug)]
 pub struct LabelVerifier<'a> {
     request: &'a LoggedRequest,
     quorum: &'a QuorumCertificate,
+    partitions: &'a TouchedPartitions,
     trust: &'a JurisdictionTrust,
     now: Timestamp,
+    /// The parts begun, each with the number of records before it; complete but for the last.
+    parts: Vec<Part>,
     sessions: BTreeMap<SessionId, SessionEvidence>,
     blocks: BTreeMap<(SessionId, u16), BatchManifest>,
     records: Vec<VerifiedRecord>,
@@ -196,17 +234,24 @@ impl<'a> LabelVerifier<'a> {
     pub fn new(
         request: &'a LoggedRequest,
         quorum: &'a QuorumCertificate,
+        partitions: &'a TouchedPartitions,
         trust: &'a JurisdictionTrust,
         now: Timestamp,
     ) -> Result<Self, LabelRefusal> {
-        if quorum.request() != request.id() || quorum.checkpoint() != request.checkpoint() {
+        let together = quorum.request() == request.id()
+            && quorum.checkpoint() == request.checkpoint()
+            && partitions.request() == request.id()
+            && partitions.checkpoint() == request.checkpoint();
+        if !together {
             return Err(LabelRefusal::OtherRequest);
         }
         Ok(Self {
             request,
             quorum,
+            partitions,
             trust,
             now,
+            parts: Vec::new(),
             sessions: BTreeMap::new(),
             blocks: BTreeMap::new(),
             records: Vec::new(),
@@ -214,21 +259,85 @@ impl<'a> LabelVerifier<'a> {
         })
     }
 
-    /// The next record's index: the `from` of the next page.
-    pub fn next_index(&self) -> u32 {
-        self.records.len() as u32
+    /// The index within its part of the next record of a partition: the `from` of the next page.
+    pub fn next_index(&self, partition: u16) -> u32 {
+        match self.parts.last() {
+            Some(part) if part.partition == partition => (self.records.len() - part.begin) as u32,
+            _ => 0,
+        }
     }
 
-    /// Whether all records of the logged selection were verified.
-    pub fn is_complete(&self) -> bool {
-        self.next_index() == self.quorum.selection().count
+    /// Whether all records of a partition's part were verified.
+    pub fn is_complete(&self, partition: u16) -> bool {
+        let mut parts = self.parts.iter().enumerate();
+        let Some((at, part)) = parts.find(|(_, part)| part.partition == partition) else {
+            return false;
+        };
+        let end = self
+            .parts
+            .get(at + 1)
+            .map_or(self.records.len(), |next| next.begin);
+        end - part.begin == part.selection.count as usize
     }
 
-    /// Verifies a page that goes on where the last one ended.
+    /// Verifies a page of the home group that goes on where the last one ended.
     ///
     /// # Errors
     /// [`LabelRefusal`] names the first record, block or session that fails.
     pub fn page(&mut self, page: &EvidencePage) -> Result<(), LabelRefusal> {
+        if self.parts.is_empty() {
+            let part = self.partitions.home_part(self.quorum.selection());
+            self.begin(0, part.ok_or(LabelRefusal::Partition(0))?)?;
+        }
+        self.page_of(0, page)
+    }
+
+    /// Verifies a page of a further partition, with the leaf of its part.
+    ///
+    /// # Errors
+    /// [`LabelRefusal`] names the part, or the first record, block or session that fails.
+    pub fn part_page(
+        &mut self,
+        partition: u16,
+        part: &ProvenLeaf,
+        page: &EvidencePage,
+    ) -> Result<(), LabelRefusal> {
+        let begun = self
+            .parts
+            .last()
+            .is_some_and(|last| last.partition == partition);
+        if !begun {
+            let refused = LabelRefusal::PartNotLogged { partition };
+            let LeafContent::Part(selection) = &part.leaf.content else {
+                return Err(refused);
+            };
+            if selection.request != self.request.id()
+                || self.partitions.includes(partition, part).is_err()
+            {
+                return Err(refused);
+            }
+            self.begin(partition, selection.clone())?;
+        }
+        self.page_of(partition, page)
+    }
+
+    /// Begins a touched partition's part, when the one before it is complete.
+    fn begin(&mut self, partition: u16, selection: Selection) -> Result<(), LabelRefusal> {
+        let expected = self.partitions.partitions().nth(self.parts.len());
+        let complete = |part: &Part| self.is_complete(part.partition);
+        if expected != Some(partition) || !self.parts.last().is_none_or(complete) {
+            return Err(LabelRefusal::Partition(partition));
+        }
+        let begin = self.records.len();
+        self.parts.push(Part {
+            partition,
+            begin,
+            selection,
+        });
+        Ok(())
+    }
+
+    fn page_of(&mut self, partition: u16, page: &EvidencePage) -> Result<(), LabelRefusal> {
         if page.records.len() > PAGE_RECORDS {
             return Err(LabelRefusal::Page(page.records.len()));
         }
@@ -238,7 +347,7 @@ impl<'a> LabelVerifier<'a> {
             return Err(LabelRefusal::Page(longest));
         }
         // A driver that asks until the list is complete must not be kept asking for ever.
-        if page.records.is_empty() && !self.is_complete() {
+        if page.records.is_empty() && !self.is_complete(partition) {
             return Err(LabelRefusal::EmptyPage);
         }
         for header in &page.sessions {
@@ -249,7 +358,7 @@ impl<'a> LabelVerifier<'a> {
             self.block(block)?;
         }
         for record in &page.records {
-            let verified = self.record(record)?;
+            let verified = self.record(partition, record)?;
             self.records.push(verified);
         }
         Ok(())
@@ -260,10 +369,11 @@ impl<'a> LabelVerifier<'a> {
     /// # Errors
     /// [`LabelRefusal::Index`] when records are missing.
     pub fn finish(mut self) -> Result<VerifiedLabels, LabelRefusal> {
-        let (expected, got) = (self.quorum.selection().count, self.next_index());
+        let (expected, got) = (self.quorum.selection().count, self.records.len() as u32);
         if expected != got {
             return Err(LabelRefusal::Index { expected, got });
         }
+        self.check_parts()?;
         // A session that no record is of is not part of the release.
         let mut used: BTreeMap<SessionId, SessionEvidence> = BTreeMap::new();
         for record in &self.records {
@@ -279,6 +389,27 @@ impl<'a> LabelVerifier<'a> {
             sessions: used,
             erase_by: self.erase_by,
         })
+    }
+
+    /// Every touched partition was read, and what was read of it is the part that it froze, to the last
+    /// record: a vault cannot leave out what a group of others has found.
+    fn check_parts(&self) -> Result<(), LabelRefusal> {
+        for (at, partition) in self.partitions.partitions().enumerate() {
+            let part = self.parts.get(at);
+            let part = part.ok_or(LabelRefusal::PartNotLogged { partition })?;
+            let end = self
+                .parts
+                .get(at + 1)
+                .map_or(self.records.len(), |next| next.begin);
+            let inputs = self.records[part.begin..end].iter();
+            let inputs = inputs.map(|record| (record.x, record.category));
+            // Where there is one partition its part is the selection, which is compared next.
+            let whole = self.partitions.count() == 1;
+            if !whole && Selection::of(self.request.id(), inputs) != part.selection {
+                return Err(LabelRefusal::PartDiffers { partition });
+            }
+        }
+        Ok(())
     }
 
     fn session(&mut self, header: &SessionHeader) -> Result<(), LabelRefusal> {
@@ -332,6 +463,10 @@ impl<'a> LabelVerifier<'a> {
         if number >= session.header.body().max_block {
             return Err(LabelRefusal::NoBlock { sid, block: number });
         }
+        let partition = session.header.body().shard.partition;
+        if partition > 0 && !self.is_logged(partition, block) {
+            return Err(LabelRefusal::BlockNotLogged { sid, block: number });
+        }
         let signed = manifest.verify(&session.edge_key, &block.signature);
         signed.map_err(|source| LabelRefusal::Manifest {
             sid,
@@ -342,17 +477,32 @@ impl<'a> LabelVerifier<'a> {
         Ok(())
     }
 
-    fn record(&self, record: &EvidenceRecord) -> Result<VerifiedRecord, LabelRefusal> {
-        let (expected, index) = (self.next_index(), record.index);
+    /// Whether a further partition's log, as the home log has it, lists a block: its manifest, and with
+    /// the session's id in it the header.
+    fn is_logged(&self, partition: u16, block: &EvidenceBlock) -> bool {
+        let hash = block.manifest.hash();
+        block.logged.as_ref().is_some_and(|proven| {
+            matches!(&proven.leaf.content, LeafContent::Block { manifest } if *manifest == hash)
+                && self.partitions.includes(partition, proven).is_ok()
+        })
+    }
+
+    fn record(
+        &self,
+        partition: u16,
+        record: &EvidenceRecord,
+    ) -> Result<VerifiedRecord, LabelRefusal> {
+        let (expected, index) = (self.next_index(partition), record.index);
         if expected != index {
             return Err(LabelRefusal::Index {
                 expected,
                 got: index,
             });
         }
-        let count = self.quorum.selection().count;
-        if index >= count {
-            return Err(LabelRefusal::TooMany(count));
+        let part = self.parts.last().map_or(0, |part| part.selection.count);
+        let whole = self.quorum.selection().count;
+        if index >= part || self.records.len() as u32 >= whole {
+            return Err(LabelRefusal::TooMany(part.min(whole)));
         }
         let label = &record.label;
         let (sid, block) = (label.sid, label.block);
@@ -366,8 +516,12 @@ impl<'a> LabelVerifier<'a> {
         if !inside || label.edge != session.header.body().edge {
             return Err(LabelRefusal::OutOfScope { index });
         }
+        let home = partition_of(&label.subject, self.partitions.count());
+        if session.header.body().shard.partition != partition || home != partition {
+            return Err(LabelRefusal::Partition(partition));
+        }
         let position = RecordPosition {
-            partition: session.header.body().shard.partition,
+            partition,
             sid,
             block,
             index: label.index,

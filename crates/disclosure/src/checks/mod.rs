@@ -7,6 +7,7 @@ mod checkpoint;
 mod freeze;
 mod labels;
 mod logged;
+mod partitions;
 mod policy;
 mod quorum;
 mod request;
@@ -17,6 +18,7 @@ pub use checkpoint::{CheckpointReference, CheckpointRefusal, CosignedCheckpoint}
 pub use freeze::{FrozenRefusal, NotFrozen};
 pub use labels::{LabelRefusal, LabelVerifier, VerifiedLabels};
 pub use logged::{ReleaseLogged, ReleaseLoggedRefusal};
+pub use partitions::{PartitionRefusal, TouchedPartitions};
 pub use policy::{PolicyPassed, PolicyRefusal};
 pub use quorum::{CountedDecision, QuorumCertificate, QuorumRefusal};
 pub use request::{LoggedRequest, RequestRefusal};

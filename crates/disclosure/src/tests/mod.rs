@@ -8,6 +8,7 @@
 mod evidence;
 mod keys;
 mod log;
+mod partitions;
 mod quorum;
 mod release;
 mod trust;

@@ -29,9 +29,9 @@ use rand::rngs::StdRng;
 
 use crate::checks::{
     CosignedCheckpoint, LabelVerifier, LoggedRequest, NotFrozen, OwnReviewerApproved, PolicyPassed,
-    QuorumCertificate, ReleaseLogged, VerifiedSelection,
+    QuorumCertificate, ReleaseLogged, TouchedPartitions, VerifiedSelection,
 };
-use crate::evidence::{EvidenceBlock, EvidencePage, EvidenceRecord};
+use crate::evidence::{EvidenceBlock, EvidencePage, EvidenceRecord, ProvenLeaf};
 use crate::follower::{LogFollower, PersistedFollower};
 use crate::keys::{DraftKeys, MemberKeys};
 use crate::refusal::ReleaseRefusal;
@@ -113,6 +113,8 @@ pub(crate) struct Case {
     pub(crate) request: DisclosureRequest,
     pub(crate) selection: Selection,
     pub(crate) pages: Vec<EvidencePage>,
+    /// The further partition that shows the pages, with its part's leaf; the home group without one.
+    pub(crate) part: Option<(u16, ProvenLeaf)>,
 }
 
 impl World {
@@ -127,6 +129,11 @@ impl World {
     }
 
     pub(crate) fn without_records() -> Self {
+        Self::of_shard(ShardId::home(france()))
+    }
+
+    /// A world whose one session is of this shard.
+    pub(crate) fn of_shard(shard: ShardId) -> Self {
         let mut rng = StdRng::seed_from_u64(7);
         let recipient = DecapsulationKey::from_bytes(&[9; 32]);
         let mut members = members();
@@ -141,7 +148,7 @@ impl World {
             certificate: &certificate,
             period: 0,
             high_water: None,
-            shard: ShardId::home(france()),
+            shard,
             edge: name("edge-1"),
             edge_key: &edge,
             now: NOON,
@@ -252,6 +259,7 @@ impl World {
             let evidence = EvidenceBlock {
                 manifest: block.manifest.clone(),
                 signature: block.signature,
+                logged: None,
             };
             pages.last_mut().unwrap().blocks.push(evidence.clone());
             for (at, record) in (0u16..).zip(&block.records) {
@@ -283,6 +291,7 @@ impl World {
             request: request.clone(),
             selection: Selection::of(request.id(), inputs),
             pages,
+            part: None,
         }
     }
 
@@ -424,9 +433,13 @@ impl World {
         let (policies, trust, follower) = (&self.policies, &self.trust, &self.follower);
         let policy =
             PolicyPassed::verify(policies, trust, follower, &request, &quorum, at, self.now)?;
-        let mut verifier = LabelVerifier::new(&request, &quorum, trust, self.now)?;
+        let touched = TouchedPartitions::verify(&checkpoint, follower, &request)?;
+        let mut verifier = LabelVerifier::new(&request, &quorum, &touched, trust, self.now)?;
         for page in &case.pages {
-            verifier.page(page)?;
+            match &case.part {
+                Some((partition, part)) => verifier.part_page(*partition, part, page)?,
+                None => verifier.page(page)?,
+            }
         }
         let labels = verifier.finish()?;
         let selection = VerifiedSelection::verify(&checkpoint, follower, &request, &labels)?;

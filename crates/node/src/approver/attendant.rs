@@ -2,7 +2,7 @@
 //! sign keys; release. Everything happens in one task, in the order in which the leader's stream
 //! tells it, so that no two steps race.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,35 +10,38 @@ use bailiwick_api::Refusal;
 use bailiwick_api::approver::{Answer, Attend, Event};
 use bailiwick_api::cluster::Accepted;
 use bailiwick_api::session::{
-    AcknowledgeSession, CertificateDraft, Certificates, OfferKeys, ReadCertificates,
-    SignCertificate,
+    CertificateDraft, Certificates, OfferKeys, ReadCertificates, SignCertificate,
 };
 use bailiwick_disclosure::{
     DraftKeys, FollowError, JurisdictionTrust, PersistedFollower, PolicyCopies, Seat,
 };
-use bailiwick_envelope::acknowledgement::Verdict;
 use bailiwick_envelope::certificate::VerifiedCertificate;
 use bailiwick_envelope::header::SessionHeader;
 use bailiwick_envelope::leaf::OpenedLeaf;
 use bailiwick_tlog::SignedCheckpoint;
 use bailiwick_transport::{Operation, StreamError, StreamReceiver, StreamSender};
 use bailiwick_types::{CertificateId, KeyId, RequestId, ShardId, codec};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Approver;
 use super::link::{Link, LinkError, link_error};
+use super::partitions::{Certificates as Known, PartitionAttendant, PartitionLinks};
 use super::releases::Release;
+use super::sessions::acknowledge;
 use crate::clock;
 
 /// Wait before the next attempt to reach a leader; doubled up to [`RETRY_CEILING`].
-const RETRY: Duration = Duration::from_millis(50);
+pub(super) const RETRY: Duration = Duration::from_millis(50);
 /// Most releases under way or remembered at once; the busiest day has a few hundred requests.
 const PENDING_RELEASES: usize = 16_384;
 /// Most sessions that wait for their certificate to be folded.
-const WAITING_SESSIONS: usize = 256;
+pub(super) const WAITING_SESSIONS: usize = 256;
+/// Wait before a release that a partition did not answer for is tried again.
+const PARTITION_RETRY: Duration = Duration::from_millis(500);
 /// Wait before a leader that was named is asked; two that name each other are not spun between.
 const REDIRECT: Duration = Duration::from_millis(10);
-const RETRY_CEILING: Duration = Duration::from_millis(200);
+pub(super) const RETRY_CEILING: Duration = Duration::from_millis(200);
 
 /// Why attending ended.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +75,15 @@ pub(super) struct Attendant {
     waiting: Vec<SessionHeader>,
     /// Where the last node asked said that its leader is.
     hint: Option<String>,
+    /// Leaders of further partitions.
+    pub(super) partitions: PartitionLinks,
+    /// Whether a release waits for a partition that did not answer.
+    pub(super) behind: bool,
+    /// What the attendants of further partitions may answer under; how many of those there are.
+    known: watch::Sender<Known>,
+    attended: u16,
+    /// Certificates that were asked for, whatever came of it.
+    asked: BTreeSet<CertificateId>,
 }
 
 impl Attendant {
@@ -110,6 +122,11 @@ impl Attendant {
             releases: BTreeMap::new(),
             waiting: Vec::new(),
             hint: None,
+            partitions: PartitionLinks::default(),
+            behind: false,
+            known: watch::Sender::new(Known::default()),
+            attended: 1,
+            asked: BTreeSet::new(),
         })
     }
 
@@ -174,7 +191,14 @@ impl Attendant {
         mut receiver: StreamReceiver,
     ) -> Result<(), AttendError> {
         loop {
-            let received = receiver.recv().await;
+            let received = tokio::select! {
+                received = receiver.recv() => received,
+                () = tokio::time::sleep(PARTITION_RETRY), if self.behind => {
+                    self.behind = false;
+                    self.pursue_releases(link).await?;
+                    continue;
+                }
+            };
             let bytes = match received {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => return Err(AttendError::Ended),
@@ -188,6 +212,7 @@ impl Attendant {
                 Event::Checkpoint { note, leaves } => {
                     self.checkpoint(&note, &leaves, &mut sender).await?;
                     self.acknowledge_waiting(link).await?;
+                    self.attend_partitions(link).await?;
                 }
                 Event::Cosigned { note } => {
                     self.cosigned = SignedCheckpoint::parse(&note).ok();
@@ -214,6 +239,41 @@ impl Attendant {
                 }
             }
         }
+    }
+
+    /// As many further partitions as the log says are attended, and know the certificates that it has.
+    async fn attend_partitions(&mut self, link: &Link) -> Result<(), AttendError> {
+        let follower = self.follower.follower();
+        let count = follower.partitions().count();
+        if count == 1 {
+            return Ok(());
+        }
+        let logged = follower.facts().certificates();
+        let unknown =
+            |id: &CertificateId| !self.certificates.contains_key(id) && !self.asked.contains(id);
+        let unknown: Vec<CertificateId> = logged.filter(unknown).collect();
+        if !unknown.is_empty() {
+            self.learn_certificates(link).await?;
+            self.asked.extend(unknown);
+        }
+        if self.known.borrow().len() < self.certificates.len() {
+            self.known.send_replace(Arc::new(self.certificates.clone()));
+        }
+        for partition in self.attended..count {
+            let attendant = PartitionAttendant {
+                approver: self.approver.clone(),
+                shard: ShardId {
+                    jurisdiction: self.shard.jurisdiction,
+                    partition,
+                },
+                seat: self.seat,
+                trust: self.trust.clone(),
+                certificates: self.known.subscribe(),
+            };
+            tokio::spawn(attendant.run());
+        }
+        self.attended = count;
+        Ok(())
     }
 
     /// Why the stream ended; a node that does not lead says who does.
@@ -268,58 +328,14 @@ impl Attendant {
     async fn acknowledge_waiting(&mut self, link: &Link) -> Result<(), AttendError> {
         for header in std::mem::take(&mut self.waiting) {
             match self.certificate_of(link, &header.body.kid).await? {
-                Some(certificate) => self.acknowledge(link, header, &certificate).await?,
+                Some(certificate) => {
+                    let (approver, trust) = (&self.approver, &self.trust);
+                    acknowledge(approver, trust, self.shard, link, header, &certificate).await?;
+                }
                 None => self.waiting.push(header),
             }
         }
         Ok(())
-    }
-
-    async fn acknowledge(
-        &mut self,
-        link: &Link,
-        header: SessionHeader,
-        certificate: &VerifiedCertificate,
-    ) -> Result<(), AttendError> {
-        let sid = header.id();
-        let Some(edge) = self.trust.edge(&header.body.edge).copied() else {
-            tracing::warn!(shard = %self.shard, edge = %header.body.edge, "an edge not trusted");
-            return Ok(());
-        };
-        let body = certificate.body();
-        let thresholds = (body.workflow.threshold, body.legal_review.threshold);
-        let header = match header.verify(&edge, thresholds.0, thresholds.1) {
-            Ok(header) => header,
-            Err(error) => {
-                tracing::warn!(shard = %self.shard, %error, "a session's header is refused");
-                return Ok(());
-            }
-        };
-        let keys = self.approver.keys.lock().await;
-        let answered = keys.acknowledge(&header, certificate, &self.trust);
-        drop(keys);
-        let acknowledgement = match answered {
-            Ok(acknowledgement) => acknowledgement,
-            Err(error) => {
-                tracing::warn!(shard = %self.shard, %error, "a session cannot be answered");
-                return Ok(());
-            }
-        };
-        let metrics = &self.approver.metrics;
-        match acknowledgement.verdict {
-            Verdict::Ok => metrics.acknowledged.inc(),
-            Verdict::Complaint => {
-                tracing::warn!(shard = %self.shard, %sid, "the own part does not open");
-                metrics.complaints.inc()
-            }
-        };
-        let message = AcknowledgeSession {
-            shard: self.shard,
-            acknowledgement,
-        };
-        let posted: Result<Accepted, LinkError> =
-            link.call(Operation::AcknowledgeSession, &message).await;
-        tolerate(self.shard, "an acknowledgement", posted.map(|_| ()))
     }
 
     /// The certificate of a key period, verified against the own trust file and found in the log as

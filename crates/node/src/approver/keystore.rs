@@ -13,7 +13,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bailiwick_disclosure::{DraftKeys, LogFollower, MemberKeys};
+use bailiwick_disclosure::{DraftKeys, LogFollower, MemberKeys, PartitionFacts};
 use bailiwick_envelope::Canonical;
 use bailiwick_envelope::certificate::{KeyCertificate, kid};
 use bailiwick_threshold::DecapsulationKey;
@@ -211,7 +211,7 @@ impl Keystore {
         let path = self.folder(of)?.join("log");
         match read(&path)? {
             None => Ok(LogFollower::new(origin)),
-            Some(bytes) => codec::decode_file(&bytes).map_err(|_| KeystoreError::Damaged {
+            Some(bytes) => decode_follower(&bytes).ok_or(KeystoreError::Damaged {
                 path,
                 reason: "no followed log",
             }),
@@ -225,12 +225,31 @@ impl Keystore {
         follower: &LogFollower,
     ) -> Result<(), KeystoreError> {
         let path = self.folder(of)?.join("log");
-        let bytes = codec::encode_file(follower).map_err(|_| KeystoreError::Damaged {
+        let bytes = encode_follower(follower).map_err(|_| KeystoreError::Damaged {
             path: path.clone(),
             reason: "too long",
         })?;
         replace(&path, &bytes)
     }
+}
+
+/// `follower`, and behind it what the log says of partitions where it says anything: a follower of a
+/// jurisdiction of one partition is on disk what it was before there were several.
+fn encode_follower(follower: &LogFollower) -> Result<Vec<u8>, codec::CodecError> {
+    let partitions = follower.partitions();
+    match partitions.is_empty() {
+        true => codec::encode_file(follower),
+        false => codec::encode_file(&(follower, partitions)),
+    }
+}
+
+fn decode_follower(bytes: &[u8]) -> Option<LogFollower> {
+    if let Ok(follower) = codec::decode_file::<LogFollower>(bytes) {
+        return Some(follower);
+    }
+    let both = codec::decode_file::<(LogFollower, PartitionFacts)>(bytes);
+    let (follower, partitions) = both.ok()?;
+    Some(follower.with_partitions(partitions))
 }
 
 fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, KeystoreError> {

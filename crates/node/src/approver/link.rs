@@ -107,6 +107,23 @@ impl Link {
         any.and_then(address).map(Named::Voter)
     }
 
+    /// Connects to a node that may lead the shard: the one that was named, or a candidate.
+    ///
+    /// # Errors
+    /// [`LinkError`] when no candidate can be reached.
+    pub(super) async fn to_leader(
+        seeds: &[String],
+        tls: &Arc<TlsIdentity>,
+        shard: ShardId,
+        hint: Option<String>,
+    ) -> Result<Self, LinkError> {
+        let address = match hint {
+            Some(address) => address,
+            None => Self::candidate(seeds, tls, shard).await?,
+        };
+        Self::connect(&address, tls).await
+    }
+
     /// Connects to the shard's leader and opens the stream. `hint` is an address that a node named
     /// as its leader's. Whether the node does lead is known when the stream brings something.
     ///
@@ -118,14 +135,10 @@ impl Link {
         attend: Attend,
         hint: Option<String>,
     ) -> Result<(Self, StreamSender, StreamReceiver), LinkError> {
-        let address = match hint {
-            Some(address) => address,
-            None => Self::candidate(seeds, tls, attend.shard).await?,
-        };
         let header: Bytes = codec::encode(&attend)
             .map_err(|_| LinkError::Malformed)?
             .into();
-        let link = Self::connect(&address, tls).await?;
+        let link = Self::to_leader(seeds, tls, attend.shard, hint).await?;
         let opened = link.connection.open(Operation::Attend, header).await;
         let (sender, receiver) = opened.map_err(link_error)?;
         Ok((link, sender, receiver))

@@ -5,7 +5,9 @@ mod attendant;
 mod keystore;
 mod link;
 mod metrics;
+mod partitions;
 mod releases;
+mod sessions;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -13,19 +13,21 @@ use bailiwick_api::cluster::Accepted;
 use bailiwick_api::evidence::{
     AppendRelease, Evidence, MemberAnswer, MemberAnswered, PAGE_RECORDS, PutPartial, ReadEvidence,
 };
+use bailiwick_api::partition::{PartPage, ReadPart};
 use bailiwick_api::request::{ReadRequest, RequestView};
 use bailiwick_disclosure::checks::{
     CosignedCheckpoint, LabelVerifier, LoggedRequest, NotFrozen, OwnReviewerApproved, PolicyPassed,
-    QuorumCertificate, ReleaseLogged, VerifiedLabels, VerifiedSelection,
+    QuorumCertificate, ReleaseLogged, TouchedPartitions, VerifiedLabels, VerifiedSelection,
 };
 use bailiwick_disclosure::{
-    Approvable, Checks, EvidenceBlock, EvidencePage, EvidenceRecord, ReleaseOrder, ReleaseRefusal,
+    Approvable, Checks, EvidenceBlock, EvidencePage, EvidenceRecord, ProvenLeaf, ReleaseOrder,
+    ReleaseRefusal,
 };
 use bailiwick_envelope::Canonical;
 use bailiwick_envelope::certificate::VerifiedCertificate;
 use bailiwick_envelope::release::SealedPartial;
 use bailiwick_transport::Operation;
-use bailiwick_types::RequestId;
+use bailiwick_types::{RequestId, ShardId};
 
 use super::Outgoing;
 use super::attendant::{AttendError, Attendant, tolerate};
@@ -70,6 +72,8 @@ enum StepError {
     Refused(ReleaseRefusal),
     /// The leader or the disk.
     Attend(AttendError),
+    /// A further partition does not answer: nobody's release fails for it.
+    Behind,
 }
 
 impl From<AttendError> for StepError {
@@ -188,6 +192,11 @@ impl Attendant {
                     tracing::warn!(shard = %self.shard, %request, %refusal, "not shown");
                     return Ok(());
                 }
+                Err(StepError::Behind) => {
+                    self.behind = true;
+                    self.releases.insert(request, Release::Due);
+                    return Ok(());
+                }
                 Err(StepError::Attend(error)) => {
                     self.releases.insert(request, Release::Due);
                     return Err(error);
@@ -287,7 +296,9 @@ impl Attendant {
             now,
         );
         let policy = policy.map_err(Check)?;
-        let labels = self.labels(link, &logged, &quorum).await?;
+        let touched = TouchedPartitions::verify(&checkpoint, follower, &logged);
+        let touched = touched.map_err(Check)?;
+        let labels = self.labels(link, &logged, &quorum, &touched).await?;
         let follower = self.follower.follower();
         let selection = VerifiedSelection::verify(&checkpoint, follower, &logged, &labels);
         let checks = Checks {
@@ -311,26 +322,68 @@ impl Attendant {
         }
     }
 
-    /// Every label of the selection, page by page.
+    /// Every label of the selection, partition by partition, page by page.
     async fn labels(
-        &self,
+        &mut self,
         link: &Link,
         request: &LoggedRequest,
         quorum: &QuorumCertificate,
+        touched: &TouchedPartitions,
     ) -> Result<VerifiedLabels, StepError> {
-        let verifier = LabelVerifier::new(request, quorum, &self.trust, clock::now());
+        let trust = self.trust.clone();
+        let verifier = LabelVerifier::new(request, quorum, touched, &trust, clock::now());
         let mut verifier = verifier.map_err(Check)?;
-        while !verifier.is_complete() {
-            let read = ReadEvidence {
-                shard: self.shard,
-                request: request.id(),
-                from: verifier.next_index(),
-                limit: PAGE_RECORDS,
-            };
-            let page: Evidence = link.call(Operation::ReadEvidence, &read).await?;
-            verifier.page(&evidence_page(page)).map_err(Check)?;
+        for partition in touched.partitions() {
+            while !verifier.is_complete(partition) {
+                let from = verifier.next_index(partition);
+                if partition > 0 {
+                    let page = self.part(request.id(), partition, from, touched).await?;
+                    let evidence = partition_page(page.evidence, page.blocks);
+                    let part = proven(page.part);
+                    verifier
+                        .part_page(partition, &part, &evidence)
+                        .map_err(Check)?;
+                    continue;
+                }
+                let read = ReadEvidence {
+                    shard: self.shard,
+                    request: request.id(),
+                    from,
+                    limit: PAGE_RECORDS,
+                };
+                // A home group's part may be empty, and is then begun by an empty page.
+                let page: Evidence = link.call(Operation::ReadEvidence, &read).await?;
+                verifier.page(&evidence_page(page)).map_err(Check)?;
+            }
         }
         Ok(verifier.finish().map_err(Check)?)
+    }
+
+    /// A page of a further partition's part, from whoever leads it.
+    async fn part(
+        &mut self,
+        request: RequestId,
+        partition: u16,
+        from: u32,
+        touched: &TouchedPartitions,
+    ) -> Result<PartPage, StepError> {
+        let shard = ShardId {
+            jurisdiction: self.shard.jurisdiction,
+            partition,
+        };
+        let read = ReadPart {
+            shard,
+            request,
+            from,
+            limit: PAGE_RECORDS,
+            size: touched.size_of(partition),
+        };
+        let approver = self.approver.clone();
+        let page = self.partitions.read(&approver, &read).await;
+        page.map_err(|error| {
+            tracing::warn!(%shard, %request, %error, "a part cannot be read yet");
+            StepError::Behind
+        })
     }
 
     /// Posts the leaf that must come first; false when the shard refuses it. The same intent gives the
@@ -423,9 +476,17 @@ impl Attendant {
 }
 
 fn evidence_page(page: Evidence) -> EvidencePage {
-    let block = |block: bailiwick_api::evidence::EvidenceBlock| EvidenceBlock {
+    partition_page(page, Vec::new())
+}
+
+/// A page of evidence, with the leaf of each block where its partition's log lists them.
+fn partition_page(page: Evidence, leaves: Vec<bailiwick_api::log::ProvenLeaf>) -> EvidencePage {
+    let logged = leaves.into_iter().map(|leaf| Some(proven(leaf)));
+    let logged = logged.chain(std::iter::repeat_with(|| None));
+    let block = |(block, logged): (bailiwick_api::evidence::EvidenceBlock, _)| EvidenceBlock {
         manifest: block.manifest,
         signature: block.signature,
+        logged,
     };
     let record = |record: bailiwick_api::evidence::EvidenceRecord| EvidenceRecord {
         index: record.index,
@@ -436,7 +497,15 @@ fn evidence_page(page: Evidence) -> EvidencePage {
     };
     EvidencePage {
         sessions: page.sessions,
-        blocks: page.blocks.into_iter().map(block).collect(),
+        blocks: page.blocks.into_iter().zip(logged).map(block).collect(),
         records: page.records.into_iter().map(record).collect(),
+    }
+}
+
+fn proven(leaf: bailiwick_api::log::ProvenLeaf) -> ProvenLeaf {
+    ProvenLeaf {
+        index: leaf.index,
+        leaf: leaf.leaf,
+        proof: leaf.proof,
     }
 }

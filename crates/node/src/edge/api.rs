@@ -18,7 +18,7 @@ use bailiwick_api::edge::{
 use bailiwick_client::normalise::{format_record_id, normalise, parse_batch, parse_record};
 use bailiwick_client::sealing::{Sealed, SealingError};
 use bailiwick_threshold::RecordToSeal;
-use bailiwick_types::Jurisdiction;
+use bailiwick_types::ShardId;
 
 use super::Edge;
 use crate::clock;
@@ -125,7 +125,7 @@ fn status_of(result: &RecordResult) -> StatusCode {
     }
 }
 
-/// Records of one custody with their places in the call.
+/// Records of one group with their places in the call.
 #[derive(Default)]
 struct Group {
     places: Vec<usize>,
@@ -148,7 +148,7 @@ impl Edge {
         };
         let stored = groups
             .into_iter()
-            .map(|(custody, group)| self.store(custody, group));
+            .map(|(shard, group)| self.store(shard, group));
         let (mut overloaded, mut frozen, mut done) = (false, false, false);
         for (places, outcome) in futures::future::join_all(stored).await {
             match outcome {
@@ -193,14 +193,14 @@ impl Edge {
         Ok(results)
     }
 
-    /// Validates and normalises every record and sorts them by custody.
+    /// Validates and normalises every record and sorts them by custody and partition.
     fn prepare(
         &self,
         inputs: Vec<Result<RecordInput, FieldError>>,
-    ) -> (Vec<RecordResult>, BTreeMap<Jurisdiction, Group>) {
+    ) -> (Vec<RecordResult>, BTreeMap<ShardId, Group>) {
         let now = clock::now();
         let mut rng = rand::rng();
-        let mut groups: BTreeMap<Jurisdiction, Group> = BTreeMap::new();
+        let mut groups: BTreeMap<ShardId, Group> = BTreeMap::new();
         let mut results = Vec::with_capacity(inputs.len());
         for (place, input) in inputs.into_iter().enumerate() {
             let normalised = input.and_then(|input| normalise(input, &self.rules, now, &mut rng));
@@ -217,11 +217,11 @@ impl Edge {
                     let Some(served) = self.custodies.get(&custody) else {
                         continue;
                     };
-                    let group = groups.entry(custody).or_default();
+                    let record = record.pseudonymised(&served.pseudonym_key);
+                    let shard = served.sealing.shard_of(&record.subject);
+                    let group = groups.entry(shard).or_default();
                     group.places.push(place);
-                    group
-                        .records
-                        .push(record.pseudonymised(&served.pseudonym_key));
+                    group.records.push(record);
                 }
                 Err(error) => results.push(RecordResult {
                     id: None,
@@ -236,15 +236,20 @@ impl Edge {
 
     async fn store(
         &self,
-        custody: Jurisdiction,
+        shard: ShardId,
         group: Group,
     ) -> (Vec<usize>, Result<Vec<Sealed>, SealingError>) {
-        let outcome = match self.custodies.get(&custody) {
-            Some(served) => {
+        let served = self.custodies.get(&shard.jurisdiction);
+        let lanes = served.and_then(|served| served.sealing.of(shard.partition));
+        let outcome = match served.zip(lanes) {
+            Some((served, lanes)) => {
                 let version = served.pseudonym_key.version;
-                served.sealing.put(group.records, version).await
+                lanes.put(group.records, version).await
             }
-            None => Err(SealingError::Stopped),
+            None => {
+                let reason = "the cluster has not described its groups yet".to_owned();
+                Err(SealingError::NoSession(reason))
+            }
         };
         (group.places, outcome)
     }

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bailiwick_client::normalise::{self, RangePolicy, Rules};
-use bailiwick_client::sealing::{Sealing, SealingIdentity};
+use bailiwick_client::partitions::CustodySealing;
+use bailiwick_client::sealing::SealingIdentity;
 use bailiwick_client::{Cluster, ClusterOptions, TrustFile};
 use bailiwick_threshold::PseudonymKey;
 use bailiwick_transport::TlsIdentity;
@@ -41,7 +42,7 @@ const PSEUDONYM_VERSION: u16 = 1;
 /// One jurisdiction that this edge writes to.
 struct Custody {
     pseudonym_key: PseudonymKey,
-    sealing: Sealing,
+    sealing: CustodySealing,
 }
 
 /// A running edge.
@@ -128,13 +129,13 @@ impl Edge {
                 .parse()
                 .with_context(|| format!("pseudonym_keys.{code}"))?;
             let key = files::read_secret(path)?;
-            let shard = ShardId::home(jurisdiction);
             let lanes = usize::from(config.lanes);
+            let (cluster, identity) = (cluster.clone(), identity.clone());
             custodies.insert(
                 jurisdiction,
                 Custody {
                     pseudonym_key: PseudonymKey::new(PSEUDONYM_VERSION, *key),
-                    sealing: Sealing::start(cluster.clone(), shard, identity.clone(), lanes),
+                    sealing: CustodySealing::start(cluster, jurisdiction, identity, lanes),
                 },
             );
         }

@@ -121,11 +121,42 @@ impl Vault {
         shard: ShardId,
         body: CommandBody,
     ) -> Result<Outcome, Refusal> {
+        self.propose_keyed(asked.key(), &asked.peer.id, shard, body)
+            .await
+    }
+
+    /// Proposes in the name of a peer a command that is idempotent by what it says.
+    pub(super) async fn propose_as(
+        &self,
+        by: &Name,
+        shard: ShardId,
+        body: CommandBody,
+    ) -> Result<Outcome, Refusal> {
+        let key = CommandKey(rand::random());
+        self.propose_keyed(key, by, shard, body).await
+    }
+
+    /// Proposes in this node's own name a command that is idempotent by what it says.
+    pub(super) async fn propose_own(
+        &self,
+        shard: ShardId,
+        body: CommandBody,
+    ) -> Result<Outcome, Refusal> {
+        self.propose_as(self.name(), shard, body).await
+    }
+
+    async fn propose_keyed(
+        &self,
+        key: CommandKey,
+        by: &Name,
+        shard: ShardId,
+        body: CommandBody,
+    ) -> Result<Outcome, Refusal> {
         let group = self.group(shard).ok_or(Refusal::NoSuchShard(shard))?;
         let command = Command {
-            key: asked.key(),
+            key,
             salt: rand::random(),
-            by: asked.peer.id.clone(),
+            by: by.clone(),
             body,
         };
         let bytes = command
@@ -258,9 +289,8 @@ impl Vault {
                 certificate,
             },
         };
-        self.propose(asked, message.shard, body)
-            .await
-            .map(|_| Accepted)
+        self.propose(asked, message.shard, body).await?;
+        self.everywhere(message.shard).await
     }
 
     pub(super) async fn revoke(
@@ -273,9 +303,8 @@ impl Vault {
             EnrolmentKind::Intake => CommandBody::RevokeIntake { name: message.name },
             EnrolmentKind::Recipient => CommandBody::RevokeRecipient { name: message.name },
         };
-        self.propose(asked, message.shard, body)
-            .await
-            .map(|_| Accepted)
+        self.propose(asked, message.shard, body).await?;
+        self.everywhere(message.shard).await
     }
 
     pub(super) async fn change_policy(
@@ -299,6 +328,10 @@ impl Vault {
         asked: &Asked<'_>,
         message: SubmitRequest,
     ) -> Result<RequestView, Refusal> {
+        let count = self.partitions(message.shard).await?;
+        if count > 1 {
+            return self.submit_parts(asked, message, count).await;
+        }
         let id = message.request.id();
         let (request, documents) = (Box::new(message.request), message.documents);
         let body = CommandBody::SubmitRequest { request, documents };
@@ -406,11 +439,16 @@ impl Vault {
         } else {
             CommandBody::Unfreeze
         };
-        self.propose(asked, shard, body).await.map(|_| Accepted)
+        self.propose(asked, shard, body).await?;
+        self.everywhere(shard).await
     }
 
     /// The request as it stands after a command of ours.
-    async fn after_change(&self, shard: ShardId, id: RequestId) -> Result<RequestView, Refusal> {
+    pub(super) async fn after_change(
+        &self,
+        shard: ShardId,
+        id: RequestId,
+    ) -> Result<RequestView, Refusal> {
         self.request_view(shard, id)
             .await?
             .ok_or(Refusal::NotFound(format!("request {id}")))
@@ -464,12 +502,6 @@ impl Vault {
         asked: &Asked<'_>,
         message: CreateJurisdiction,
     ) -> Result<Accepted, Refusal> {
-        if message.partitions != 1 {
-            return Err(Refusal::Rejected {
-                code: "partitions".to_owned(),
-                message: "partitions: this version serves one partition a jurisdiction".to_owned(),
-            });
-        }
         let body = directory::CreateJurisdiction {
             jurisdiction: message.jurisdiction,
             allowed_regions: message.allowed_regions,

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use bailiwick_consensus::{GroupKind, GroupSpec, PeerAddress};
 use bailiwick_shard::directory::{self, ClusterView};
-use bailiwick_shard::{Command, CommandBody, query};
+use bailiwick_shard::{Command, CommandBody, Outcome, query};
+use bailiwick_types::store::StoreError;
 use bailiwick_types::{CommandKey, GroupId, Name, ShardId};
 
 use super::Vault;
@@ -14,9 +15,12 @@ use super::Vault;
 /// How long to wait before the directory is looked at again when nothing woke us.
 const RECONCILE_PERIOD: Duration = Duration::from_millis(500);
 
-/// The log's origin line of a jurisdiction in a trust domain.
+/// The log's origin line of a jurisdiction in a trust domain; a further partition's names it.
 pub(super) fn log_origin(trust_domain: &Name, shard: ShardId) -> String {
-    format!("{trust_domain}/{}", shard.jurisdiction)
+    match shard.partition {
+        0 => format!("{trust_domain}/{}", shard.jurisdiction),
+        _ => format!("{trust_domain}/{shard}"),
+    }
 }
 
 impl Vault {
@@ -107,6 +111,7 @@ impl Vault {
                 let hub = self.hub(shard);
                 tokio::select! {
                     () = self.drive(&hub, shard, group) => {}
+                    () = self.tend(shard, group) => {}
                     changed = leadership.changed() => if changed.is_err() { return },
                     () = self.stop.cancelled() => return,
                 }
@@ -135,7 +140,8 @@ impl Vault {
             };
             let number = match body {
                 CommandBody::Genesis { .. } => 1,
-                _ => 2,
+                CommandBody::SetPolicy { .. } => 2,
+                _ => 3,
             };
             let command = Command {
                 key: CommandKey([number; 16]),
@@ -146,14 +152,22 @@ impl Vault {
             let Ok(bytes) = command.to_bytes() else {
                 return;
             };
-            if let Err(error) = self.host.propose(group, bytes.into()).await {
-                tracing::debug!(%shard, %error, "cannot begin the shard yet");
+            let failed = match self.host.propose(group, bytes.into()).await {
+                Ok(outcome) => match Outcome::from_bytes(&outcome) {
+                    Ok(Outcome::Rejected(rejection)) => Some(rejection.to_string()),
+                    _ => None,
+                },
+                Err(error) => Some(error.to_string()),
+            };
+            if let Some(reason) = failed {
+                tracing::debug!(%shard, reason, "cannot begin the shard yet");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
     }
 
-    /// What a shard still needs before it can work: genesis, then its policy.
+    /// What a shard still needs before it can work: genesis, the number of partitions where there are
+    /// several, then in the home group its policy.
     async fn first_command(
         &self,
         shard: ShardId,
@@ -164,8 +178,9 @@ impl Vault {
             .read(group)
             .await
             .map_err(|_| "the group is not readable")?;
-        let info = tokio::task::spawn_blocking(move || query::shard_info(&store)).await;
-        let info = info
+        let read = move || Ok((query::shard_info(&store)?, query::partitions(&store)?));
+        let read: Result<Result<_, StoreError>, _> = tokio::task::spawn_blocking(read).await;
+        let (info, partitions) = read
             .map_err(|_| "the read was cancelled")?
             .map_err(|_| "the store failed")?;
         let cluster = self.cluster_view().await.ok_or("the directory is blank")?;
@@ -175,13 +190,22 @@ impl Vault {
                 shard,
                 origin: log_origin(&self.config.trust_domain, shard),
             })),
-            Some(info) if info.policy.is_none() => {
-                let mut entries = cluster.jurisdictions.iter();
-                let entry = entries.find(|entry| entry.jurisdiction == shard.jurisdiction);
-                let digest = entry.ok_or("the directory lacks the jurisdiction")?.policy;
-                Ok(Some(CommandBody::SetPolicy { digest, version: 1 }))
+            Some(info) => {
+                let Some(entry) = cluster.jurisdiction(shard.jurisdiction) else {
+                    // What is whole works without the directory.
+                    let whole = info.policy.is_some() || partitions > 1;
+                    return match whole {
+                        true => Ok(None),
+                        false => Err("the directory lacks the jurisdiction"),
+                    };
+                };
+                let (count, digest) = (entry.partitions, entry.policy);
+                Ok(match (shard.partition, info.policy) {
+                    _ if partitions != count => Some(CommandBody::SetPartitions { count }),
+                    (0, None) => Some(CommandBody::SetPolicy { digest, version: 1 }),
+                    _ => None,
+                })
             }
-            Some(_) => Ok(None),
         }
     }
 }

@@ -98,6 +98,11 @@ impl Vault {
             Operation::PutPartial => answer(payload, |m| self.put_partial(peer, m)).await,
             Operation::ReadPartials => answer(payload, |m| self.read_partials(name, m)).await,
             Operation::ReadCiphertext => answer(payload, |m| self.read_ciphertext(name, m)).await,
+            Operation::FreezePart => answer(payload, |m| self.freeze_part(asked, m)).await,
+            Operation::ReadPartInputs => answer(payload, |m| self.read_part_inputs(peer, m)).await,
+            Operation::MirrorHome => answer(payload, |m| self.mirror_home(peer, m)).await,
+            Operation::CheckRelease => answer(payload, |m| self.check_release(peer, m)).await,
+            Operation::ReadPart => answer(payload, |m| self.read_part(peer, m)).await,
             Operation::AcknowledgeDelivery => {
                 answer(payload, |m| self.acknowledge_delivery(asked, m)).await
             }

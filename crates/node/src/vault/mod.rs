@@ -7,6 +7,7 @@ mod commands;
 mod groups;
 mod handler;
 mod metrics;
+mod partitions;
 mod queries;
 mod scrape;
 pub mod spool;
@@ -17,6 +18,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use anyhow::Context;
+use bailiwick_client::{Cluster, ClusterOptions};
 use bailiwick_consensus::{GroupKind, GroupSpec, Host, HostOptions, PeerAddress, RaftTimings};
 use bailiwick_envelope::SigningKey;
 use bailiwick_shard::directory;
@@ -41,6 +43,8 @@ use spool::Spool;
 const RELOAD_PERIOD: Duration = Duration::from_secs(30);
 /// Record store cache of each group: a node with 16 groups takes 1 GiB at most, and only as they grow.
 const GROUP_CACHE_BYTES: usize = 64 << 20;
+/// How long another group's leader may take to answer this one: below what clients wait.
+const PEER_DEADLINE: Duration = Duration::from_secs(5);
 /// Most voters of the directory; the other nodes are learners.
 const DIRECTORY_VOTERS: usize = 5;
 
@@ -51,6 +55,8 @@ type AllowedRegions = Arc<RwLock<BTreeMap<Jurisdiction, Vec<Region>>>>;
 pub struct Vault {
     config: VaultConfig,
     host: Arc<Host>,
+    /// Leaders of other groups, as this node calls them under its own certificate.
+    peers: Cluster,
     note_key: SigningKey,
     spool: Spool,
     hubs: Mutex<BTreeMap<ShardId, Arc<Hub>>>,
@@ -83,6 +89,15 @@ pub async fn run(config: VaultConfig, stop: CancellationToken) -> anyhow::Result
         groups: RwLock::default(),
         metrics: VaultMetrics::register(&mut registry),
         started_at: clock::now(),
+        peers: Cluster::new(ClusterOptions {
+            seeds: config
+                .seeds
+                .iter()
+                .map(|seed| seed.address.clone())
+                .collect(),
+            tls: tls.clone(),
+            deadline: PEER_DEADLINE,
+        }),
         host,
         allowed,
         config,

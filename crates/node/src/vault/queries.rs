@@ -226,22 +226,7 @@ impl Vault {
             })
             .await?
             .ok_or(Refusal::NotFound(format!("request {}", read.request)))?;
-        let block = |block: view::EvidenceBlock| EvidenceBlock {
-            manifest: block.manifest,
-            signature: block.signature,
-        };
-        let record = |record: view::EvidenceRecord| EvidenceRecord {
-            index: record.index,
-            label: record.label,
-            alpha: record.alpha,
-            ciphertext_hash: record.ciphertext_hash,
-            proof: record.proof,
-        };
-        Ok(Evidence {
-            sessions: page.sessions,
-            blocks: page.blocks.into_iter().map(block).collect(),
-            records: page.records.into_iter().map(record).collect(),
-        })
+        Ok(evidence_of(page))
     }
 
     /// The ciphertext of a selection whose release is under way, for the recipient that the request
@@ -251,6 +236,9 @@ impl Vault {
         recipient: &bailiwick_types::Name,
         read: ReadCiphertext,
     ) -> Result<Ciphertexts, Refusal> {
+        if read.shard.partition > 0 {
+            return self.read_part_ciphertext(recipient, read).await;
+        }
         self.released_to(recipient, read.shard, read.request)
             .await?;
         let limit = read.limit.min(PAGE_RECORDS);
@@ -260,16 +248,7 @@ impl Vault {
             })
             .await?
             .ok_or(Refusal::NotFound(format!("request {}", read.request)))?;
-        let record = |record: view::CiphertextRecord| CiphertextRecord {
-            index: record.index,
-            label: record.label,
-            alpha: record.alpha,
-            ciphertext: record.ciphertext.into(),
-        };
-        Ok(Ciphertexts {
-            records: page.records.into_iter().map(record).collect(),
-            periods: page.periods,
-        })
+        Ok(ciphertexts(page))
     }
 
     pub(super) async fn read_partials(
@@ -504,6 +483,40 @@ pub(super) async fn blocking<T: Send + 'static>(
             Err(Refusal::Store)
         }
         Err(_) => Err(Refusal::Unavailable),
+    }
+}
+
+/// A page of evidence in the API's shape.
+pub(super) fn evidence_of(page: view::EvidencePage) -> Evidence {
+    let block = |block: view::EvidenceBlock| EvidenceBlock {
+        manifest: block.manifest,
+        signature: block.signature,
+    };
+    let record = |record: view::EvidenceRecord| EvidenceRecord {
+        index: record.index,
+        label: record.label,
+        alpha: record.alpha,
+        ciphertext_hash: record.ciphertext_hash,
+        proof: record.proof,
+    };
+    Evidence {
+        sessions: page.sessions,
+        blocks: page.blocks.into_iter().map(block).collect(),
+        records: page.records.into_iter().map(record).collect(),
+    }
+}
+
+/// A page of ciphertext in the API's shape.
+pub(super) fn ciphertexts(page: view::CiphertextPage) -> Ciphertexts {
+    let record = |record: view::CiphertextRecord| CiphertextRecord {
+        index: record.index,
+        label: record.label,
+        alpha: record.alpha,
+        ciphertext: record.ciphertext.into(),
+    };
+    Ciphertexts {
+        records: page.records.into_iter().map(record).collect(),
+        periods: page.periods,
     }
 }
 
