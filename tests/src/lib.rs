@@ -17,10 +17,11 @@ use anyhow::{Context, ensure};
 use bailiwick_api::edge::{IpInput, PhoneInput, RecordInput};
 use bailiwick_api::request::RequestView;
 use bailiwick_cli::commands::disclose::disclosed;
+use bailiwick_cli::commands::operator::{NodesFile, read_policy};
 use bailiwick_cli::commands::request::{pseudonym_key, read};
 use bailiwick_cli::dev::ceremony::wait_ready;
 use bailiwick_cli::dev::certificates::Authority;
-use bailiwick_cli::dev::layout::{INTAKE, TRUST_DOMAIN, VAULTS};
+use bailiwick_cli::dev::layout::{INTAKE, JURISDICTIONS, OPERATOR, TRUST_DOMAIN, VAULTS};
 use bailiwick_cli::dev::ports::Ports;
 use bailiwick_cli::dev::stage::{Stage, Window, home};
 use bailiwick_cli::failure::Failure;
@@ -30,7 +31,7 @@ use bailiwick_envelope::record::{IpEvent, TransportProtocol};
 use bailiwick_threshold::pseudonym;
 use bailiwick_transport::{TlsFiles, TlsIdentity};
 use bailiwick_types::time::MICROS_PER_MINUTE;
-use bailiwick_types::{Digest, PeerRole, RequestId, SubjectPseudonym, Timestamp};
+use bailiwick_types::{Digest, PeerRole, RequestId, ShardId, SubjectPseudonym, Timestamp};
 
 /// Ports that one cluster takes.
 const SPAN: u16 = 60;
@@ -85,6 +86,45 @@ pub async fn prepared_cluster(
         running = Running::with_second_authority(build(binary)?)?;
         prepare(running.root())?;
         running.stage.start(except).await.map_err(failed)?;
+    }
+    running.stage.set_up(|_| {}).await.map_err(failed)?;
+    Ok(running)
+}
+
+/// A cluster whose first jurisdiction has so many groups of records.
+///
+/// # Errors
+/// As [`cluster`].
+pub async fn partitioned_cluster(binary: &str, partitions: u16) -> anyhow::Result<Running> {
+    let mut running = Running::with_second_authority(build(binary)?)?;
+    if running.stage.start(&[]).await.is_err() {
+        // Another program took a port just then: once more, elsewhere.
+        running = Running::with_second_authority(build(binary)?)?;
+        running.stage.start(&[]).await.map_err(failed)?;
+    }
+    let operator = running.stage.operator().map_err(failed)?;
+    let nodes = NodesFile::load(&running.root().join("nodes.toml")).map_err(failed)?;
+    operator.initialise(nodes.nodes).await?;
+    let (code, region, _) = JURISDICTIONS[0];
+    let policy = read_policy(&running.stage.layout.policy(code), home()).map_err(failed)?;
+    operator
+        .create_partitioned(
+            home(),
+            vec![region.parse()?],
+            3,
+            partitions,
+            policy.digest(),
+        )
+        .await?;
+    // The ceremony goes on from here: what every node says is there it leaves as it is.
+    for address in running.vaults() {
+        let tls = running.tls(OPERATOR)?;
+        eventually("the groups on every node", PATIENCE, || async {
+            let one = cluster_at(vec![address.clone()], tls.clone());
+            let known = one.describe().await?.group(ShardId::home(home())).is_some();
+            Ok(known.then_some(()))
+        })
+        .await?;
     }
     running.stage.set_up(|_| {}).await.map_err(failed)?;
     Ok(running)
