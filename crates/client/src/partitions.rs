@@ -106,6 +106,12 @@ impl CustodySealing {
             .is_some_and(|parts| parts.iter().all(Sealing::is_ready))
     }
 
+    /// Whether the last answer of a partition was that the jurisdiction is frozen.
+    pub fn is_frozen(&self) -> bool {
+        let parts = self.parts.get();
+        parts.is_some_and(|parts| parts.iter().any(Sealing::is_frozen))
+    }
+
     /// Jobs that wait for a lane, in all partitions.
     pub fn queued(&self) -> usize {
         let parts = self.parts.get();

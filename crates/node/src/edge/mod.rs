@@ -19,7 +19,7 @@ use bailiwick_client::sealing::SealingIdentity;
 use bailiwick_client::{Cluster, ClusterOptions, TrustFile};
 use bailiwick_threshold::PseudonymKey;
 use bailiwick_transport::TlsIdentity;
-use bailiwick_types::{Jurisdiction, Name, PeerRole, ShardId};
+use bailiwick_types::{Jurisdiction, Name, PeerRole};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
