@@ -1,11 +1,13 @@
-//! What deploy/ ships, checked with the tools that will read it: systemd's own analysis of the units, and
-//! certificates of the shipped script against the product. A tool that is missing fails the test and names the line
-//! that installs it.
+//! What deploy/ ships, checked with the tools that will read it: systemd's own analysis of the units,
+//! certificates of the shipped script against the product, manifests rendered and against the schemas
+//! of Kubernetes. A tool that is missing fails the test and names the line that installs it.
 //!
 //! Not here: running under a booted systemd or in a container engine; deploy/ says what was not run.
 
 #[path = "deploy/certificates.rs"]
 mod certificates;
+#[path = "deploy/kubernetes.rs"]
+mod kubernetes;
 #[path = "deploy/systemd.rs"]
 mod systemd;
 
@@ -21,6 +23,16 @@ fn shipped(path: &str) -> PathBuf {
         .join(path)
 }
 
+/// The line that installs the tools of [`tool`].
+const TOOLS: &str = "bash .ci/tools";
+
+/// A tool of `.ci/tools`, else the one on the path.
+fn tool(name: &str) -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/python/bin");
+    let own = own.join(name);
+    if own.exists() { own } else { name.into() }
+}
+
 /// Runs a tool to its end. `install` is the line that brings it.
 fn run(command: &mut Command, install: &str) -> anyhow::Result<Output> {
     let program = command.get_program().to_string_lossy().into_owned();
@@ -33,6 +45,9 @@ fn run(command: &mut Command, install: &str) -> anyhow::Result<Output> {
 fn told(command: &mut Command, install: &str) -> anyhow::Result<String> {
     let output = run(command, install)?;
     let errors = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.success(), "{command:?} failed: {errors}");
+    ensure!(
+        output.status.success(),
+        "{command:?} failed: {errors}its tools are installed by: {install}"
+    );
     String::from_utf8(output.stdout).with_context(|| format!("the output of {command:?}"))
 }

@@ -1,11 +1,11 @@
 #!/bin/sh
-# The names of a three-node cluster as SPIRE registration entries: a path per process, a selector per workload.
+# The names of ../kubernetes as SPIRE registration entries: a path per process, a selector per workload.
 #
 #   spire-entries.sh             prints the commands
 #   spire-entries.sh | sh        runs them, where spire-server is
 #
-# BAILIWICK_TRUST_DOMAIN is the server's trust domain. The selectors are those of the manifests in ../kubernetes; on
-# machines of their own use unix:user:bailiwick and one node alias per machine. Committee members are not here: their
+# BAILIWICK_TRUST_DOMAIN is the server's trust domain. The nodes of a region share the alias node/<region>; on machines of
+# their own use an alias per machine and the selector unix:user:bailiwick. Committee members are not here: their
 # organisations have issuers of their own (see README.md).
 set -eu
 domain=${BAILIWICK_TRUST_DOMAIN:-bailiwick.example}
@@ -21,10 +21,15 @@ entry() {
     echo
 }
 
-for number in 1 2 3; do
-    entry "vault/eu/vault-$number" "eu-$number" k8s:ns:bailiwick k8s:sa:bailiwick-vault \
-        "k8s:pod-label:statefulset.kubernetes.io/pod-name:vault-eu-$((number - 1))"
+for region in eu us; do
+    for ordinal in 0 1 2; do
+        pod=vault-$region-$ordinal
+        entry "vault/$region/$pod" "$region" k8s:ns:bailiwick \
+            "k8s:pod-label:statefulset.kubernetes.io/pod-name:$pod"
+    done
 done
-entry edge/edge-1 eu-1 k8s:ns:bailiwick k8s:sa:bailiwick-edge
-entry intake/intake-1 eu-1 k8s:ns:disclosure k8s:sa:intake
-entry backend/backend-1 eu-1 k8s:ns:accounts k8s:sa:backend
+for pod in edge-0 edge-1; do
+    entry "edge/$pod" eu k8s:ns:bailiwick "k8s:pod-label:statefulset.kubernetes.io/pod-name:$pod"
+done
+entry intake/intake-1 eu k8s:ns:disclosure k8s:sa:intake
+entry backend/backend-1 eu k8s:ns:accounts k8s:sa:backend
