@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
-use bailiwick_node::config::{ApproverConfig, EdgeConfig, VaultConfig};
+use bailiwick_node::config::{ApproverConfig, EdgeConfig, TlsSection, VaultConfig};
 use bailiwick_types::{Identity, PeerRole};
 use serde_json::Value;
 
@@ -279,7 +279,18 @@ fn identity_of(rendered: &Rendered, set: &Value, pod: &str) -> anyhow::Result<Id
     let local = rendered.folder.path().join(file);
     std::fs::write(&local, text.context("the pod's file in the map")?)?;
 
-    let (configured, listens) = configured(&container["args"][0], &local)?;
+    let (configured, tls, listens) = configured(&container["args"][0], &local)?;
+    for role in [
+        PeerRole::Vault,
+        PeerRole::ApproverWorkflow,
+        PeerRole::ApproverLegalReview,
+    ] {
+        let own = tls
+            .families
+            .iter()
+            .any(|family| family.roles.contains(&role));
+        ensure!(own, "any authority makes a certificate of the role {role}");
+    }
     ensure!(configured == certified, "{configured} and {certified}");
     for address in listens {
         let port: u64 = address.rsplit(':').next().context("a port")?.parse()?;
@@ -291,8 +302,8 @@ fn identity_of(rendered: &Rendered, set: &Value, pod: &str) -> anyhow::Result<Id
 }
 
 /// Who a configuration says that it is, and where it listens.
-fn configured(verb: &Value, path: &Path) -> anyhow::Result<(Identity, Vec<String>)> {
-    let (trust_domain, role, region, id, listens) = match verb.as_str() {
+fn configured(verb: &Value, path: &Path) -> anyhow::Result<(Identity, TlsSection, Vec<String>)> {
+    let (trust_domain, role, region, id, tls, listens) = match verb.as_str() {
         Some("vault") => {
             let config = VaultConfig::load(path)?;
             let listens = vec![config.listen, config.health];
@@ -302,6 +313,7 @@ fn configured(verb: &Value, path: &Path) -> anyhow::Result<(Identity, Vec<String
                 PeerRole::Vault,
                 region,
                 config.name,
+                config.tls,
                 listens,
             )
         }
@@ -313,6 +325,7 @@ fn configured(verb: &Value, path: &Path) -> anyhow::Result<(Identity, Vec<String
                 role,
                 None,
                 config.name,
+                config.tls,
                 vec![config.health],
             )
         }
@@ -324,6 +337,7 @@ fn configured(verb: &Value, path: &Path) -> anyhow::Result<(Identity, Vec<String
                 PeerRole::Edge,
                 None,
                 config.name,
+                config.tls,
                 listens,
             )
         }
@@ -335,5 +349,5 @@ fn configured(verb: &Value, path: &Path) -> anyhow::Result<(Identity, Vec<String
         region,
         id,
     };
-    Ok((identity, listens))
+    Ok((identity, tls, listens))
 }
