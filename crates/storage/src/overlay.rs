@@ -313,12 +313,15 @@ impl Layer {
     }
 }
 
+/// A row for the file; without a value it goes.
+type ResultRow<'layer> = (&'layer [u8], Option<&'layer [u8]>);
+
 /// One table of [`Layer::result`].
 pub(crate) struct LayerResult<'layer> {
     pub(crate) table: Table,
     pub(crate) dropped: bool,
     pub(crate) exists: Existence,
-    pub(crate) rows: Box<dyn Iterator<Item = (&'layer [u8], Option<&'layer [u8]>)> + 'layer>,
+    pub(crate) rows: Box<dyn Iterator<Item = ResultRow<'layer>> + 'layer>,
 }
 
 fn change(key: &Key, value: &Value) -> Change {

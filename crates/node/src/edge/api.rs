@@ -56,21 +56,21 @@ fn unavailable(code: &str, message: &str, retry_after: HeaderValue) -> Response 
     response
 }
 
-/// The whole body, or the refusal of one that is too long or broke off; nothing was stored then.
-fn whole(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Response> {
-    body.map_err(|rejection| match rejection.status() {
+/// The refusal of a body that is too long or broke off; nothing was stored.
+fn unreadable(rejection: &BytesRejection) -> Response {
+    match rejection.status() {
         status @ StatusCode::PAYLOAD_TOO_LARGE => {
             let text = format!("longer than {BODY_BYTES} bytes");
             refuse(status, "body", "too_long", &text)
         }
         status => refuse(status, "body", "unreadable", &rejection.body_text()),
-    })
+    }
 }
 
 async fn put_one(State(edge): State<Arc<Edge>>, body: Result<Bytes, BytesRejection>) -> Response {
-    let body = match whole(body) {
+    let body = match body {
         Ok(body) => body,
-        Err(response) => return response,
+        Err(rejection) => return unreadable(&rejection),
     };
     match parse_record(&body) {
         Ok(record) => {
@@ -94,9 +94,9 @@ async fn put_one(State(edge): State<Arc<Edge>>, body: Result<Bytes, BytesRejecti
 }
 
 async fn put_batch(State(edge): State<Arc<Edge>>, body: Result<Bytes, BytesRejection>) -> Response {
-    let body = match whole(body) {
+    let body = match body {
         Ok(body) => body,
-        Err(response) => return response,
+        Err(rejection) => return unreadable(&rejection),
     };
     // Parsing and normalising a thousand records takes milliseconds: not on an async worker.
     let parsed = tokio::task::spawn_blocking(move || parse_batch(&body)).await;
