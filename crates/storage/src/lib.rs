@@ -5,10 +5,12 @@
 //! - [`record_store`]: what applied commands made, in one redb file per group and, since the last
 //!   checkpoint, in memory.
 //! - [`snapshot`]: all rows of a record store in one checked file.
+//! - [`backup`]: a snapshot with a header in words and a digest over all, for keeping elsewhere.
 //!
 //! This crate knows nothing of Raft, keys or records: payloads are bytes. It follows
 //! docs/architecture.md, "Building blocks" and "Traps that others fell into".
 
+pub mod backup;
 pub mod disk;
 mod overlay;
 pub mod record_store;
@@ -19,6 +21,7 @@ pub mod snapshot;
 mod store_view;
 pub mod wal;
 
+pub use backup::{BackupEncoder, BackupError, BackupFile};
 pub use disk::{Disk, DiskFile, OsDisk};
 pub use record_store::{RecordStore, RecordStoreOptions, StoreView};
 pub use simulated_disk::SimulatedDisk;

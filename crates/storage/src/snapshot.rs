@@ -279,6 +279,14 @@ impl SnapshotReader {
     /// that this version reads, [`SnapshotError::Io`] when the disk fails.
     pub fn open(disk: &dyn Disk, path: &str) -> Result<Self, SnapshotError> {
         let file = disk.open(path).map_err(io_error("opening", path))?;
+        Self::of_file(file, path)
+    }
+
+    /// As [`SnapshotReader::open`], of a file that is open already; `path` names it in errors.
+    ///
+    /// # Errors
+    /// As [`SnapshotReader::open`].
+    pub fn of_file(file: Box<dyn DiskFile>, path: &str) -> Result<Self, SnapshotError> {
         let length = file.length().map_err(io_error("reading", path))?;
         let mut reader = Self {
             file,
@@ -337,6 +345,18 @@ impl SnapshotReader {
     /// [`SnapshotError::Damaged`] names the place, [`SnapshotError::Io`] when the disk fails.
     pub fn check(&self) -> Result<SnapshotInfo, SnapshotError> {
         self.rows(&mut |_, _, _| Ok(()))
+    }
+
+    /// Gives all rows in the order of tables and keys, with at most one chunk and one row in memory.
+    /// What was given counts only if this returns without an error.
+    ///
+    /// # Errors
+    /// As [`SnapshotReader::check`], and what `take` returns.
+    pub fn for_each_row(
+        &self,
+        mut take: impl FnMut(Table, &[u8], &[u8]) -> Result<(), StoreError>,
+    ) -> Result<SnapshotInfo, SnapshotError> {
+        self.rows(&mut take)
     }
 
     /// Replaces all tables of the store by those of the snapshot, in one transaction that is durable
