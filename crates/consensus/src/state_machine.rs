@@ -33,7 +33,7 @@ use crate::raft::{
 
 /// The table of this crate in every group's record store; the state machines name theirs from 0 up.
 pub(crate) const APPLIED_TABLE: Table = Table::new(u16::MAX);
-const APPLIED_KEY: &[u8] = b"applied";
+pub(crate) const APPLIED_KEY: &[u8] = b"applied";
 /// Version of the row under [`APPLIED_KEY`].
 const APPLIED_VERSION: u8 = 1;
 /// Most entries of one transaction.
@@ -43,11 +43,11 @@ const BATCH_BYTES: usize = 4 << 20;
 
 /// What the store has applied; a row of the same transaction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Applied {
+pub(crate) struct Applied {
     version: u8,
-    last: Option<LogId>,
-    membership: StoredMembership,
-    log_time: Timestamp,
+    pub(crate) last: Option<LogId>,
+    pub(crate) membership: StoredMembership,
+    pub(crate) log_time: Timestamp,
 }
 
 impl Default for Applied {
@@ -62,7 +62,8 @@ impl Default for Applied {
 }
 
 impl Applied {
-    fn of(view: &dyn ReadStore) -> io::Result<Self> {
+    /// What a store says; the default for a blank one.
+    pub(crate) fn of(view: &dyn ReadStore) -> io::Result<Self> {
         let Some(row) = view
             .get(APPLIED_TABLE, APPLIED_KEY)
             .map_err(io::Error::other)?
@@ -78,11 +79,11 @@ impl Applied {
     }
 
     /// Index of the first entry that is not applied.
-    fn before(&self) -> u64 {
+    pub(crate) fn before(&self) -> u64 {
         self.last.map_or(0, |last| last.index + 1)
     }
 
-    fn meta(&self) -> SnapshotMeta {
+    pub(crate) fn meta(&self) -> SnapshotMeta {
         SnapshotMeta {
             last_log_id: self.last,
             last_membership: self.membership.clone(),
@@ -374,7 +375,7 @@ impl GroupMachine {
     }
 }
 
-fn apply_entry(
+pub(crate) fn apply_entry(
     applied: &mut Applied,
     machine: &dyn StateMachine,
     store: &mut dyn WriteStore,

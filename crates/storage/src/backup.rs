@@ -241,11 +241,17 @@ fn digests(
 }
 
 fn u32_of(bytes: &[u8]) -> u32 {
-    bytes.iter().rev().fold(0, |n, byte| n << 8 | u32::from(*byte))
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |n, byte| n << 8 | u32::from(*byte))
 }
 
 fn u64_of(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |n, byte| n << 8 | u64::from(*byte))
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |n, byte| n << 8 | u64::from(*byte))
 }
 
 /// A part of a file, read only: backups may lie on a medium that cannot be written.
@@ -256,7 +262,10 @@ struct Part {
 }
 
 fn read_only() -> io::Error {
-    io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "a backup is not written to")
+    io::Error::new(
+        io::ErrorKind::ReadOnlyFilesystem,
+        "a backup is not written to",
+    )
 }
 
 impl DiskFile for Part {

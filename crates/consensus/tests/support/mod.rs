@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -322,6 +322,11 @@ impl Cluster {
         for (id, node) in &self.nodes {
             node.host.set_peers(self.peers(*id));
         }
+    }
+
+    /// The data folder of a node.
+    pub fn data(&self, id: u64) -> PathBuf {
+        self.directory.path().join(format!("data{id}"))
     }
 
     pub fn spec(&self) -> GroupSpec {
