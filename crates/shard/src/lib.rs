@@ -9,6 +9,7 @@
 //! (nodes check them before they propose, approvers before they release).
 
 mod apply;
+pub mod audit;
 mod blocks;
 mod certificates;
 pub mod command;

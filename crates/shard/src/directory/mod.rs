@@ -5,10 +5,12 @@
 
 mod command;
 mod placement;
+mod relocate;
 mod state;
 
 pub use command::{
     CreateJurisdiction, DirectoryCommand, DirectoryCommandBody, DirectoryOutcome,
     DirectoryRejection, NodeEntry,
 };
+pub use relocate::{RelocateError, relocate};
 pub use state::{ClusterView, GroupEntry, JurisdictionEntry, NODE_LIMIT, apply, description};

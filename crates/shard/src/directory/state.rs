@@ -97,8 +97,8 @@ pub struct GroupEntry {
 
 /// The directory's one row.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct DirectoryState {
-    view: ClusterView,
+pub(super) struct DirectoryState {
+    pub(super) view: ClusterView,
     /// The highest node id ever used.
     last_node: NodeId,
     /// The highest group id ever used.
@@ -212,7 +212,7 @@ impl DirectoryState {
         nodes.into_iter().try_for_each(|node| self.add_node(node))
     }
 
-    fn add_node(&mut self, node: NodeEntry) -> Result<(), DirectoryRejection> {
+    pub(super) fn add_node(&mut self, node: NodeEntry) -> Result<(), DirectoryRejection> {
         let limit = NODE_LIMIT;
         if self.view.nodes.len() >= limit {
             return Err(DirectoryRejection::NodeCount { limit });

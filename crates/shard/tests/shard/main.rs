@@ -5,11 +5,13 @@
     reason = "a failed unwrap is a failed test; the modules are one binary's"
 )]
 
+mod audit;
 mod cost;
 mod decisions;
 mod directory;
 mod log;
 mod partitions;
+mod relocate;
 mod replay;
 mod requests;
 mod sealed;
