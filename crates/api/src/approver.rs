@@ -15,6 +15,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::session::CertificateDraft;
 
+/// The code of the refusal of an approver that has folded more leaves than the committed log has. An
+/// alarm: the log was brought back from an older copy.
+pub const LOG_SHORTER: &str = "log_shorter";
+
 /// The stream's header: who attends what, and from where in the log.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Attend {

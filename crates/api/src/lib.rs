@@ -13,5 +13,6 @@ pub mod partition;
 pub mod refusal;
 pub mod request;
 pub mod session;
+pub mod snapshot;
 
 pub use refusal::Refusal;

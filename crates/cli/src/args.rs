@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use bailiwick_types::{Category, Jurisdiction, Name, Region, RequestId, Role};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::backup_args::{RecoverArguments, SnapshotVerb};
 use crate::failure::EXIT_CODES;
 use crate::output::OutputForm;
 
@@ -128,6 +129,11 @@ pub enum OperatorVerb {
     Freeze(FreezeOptions),
     /// Let a frozen jurisdiction go on.
     Unfreeze(FreezeOptions),
+    /// Save, verify and restore snapshots.
+    #[command(subcommand)]
+    Snapshot(SnapshotVerb),
+    /// Make a stopped survivor the only voter of groups whose quorum is lost, offline.
+    Recover(RecoverArguments),
 }
 
 /// `bailiwick operator jurisdiction`.

@@ -6,6 +6,7 @@
 //! `bailiwick-client`; here is only what people see of it.
 
 pub mod args;
+pub mod backup_args;
 pub mod commands;
 pub mod connect;
 pub mod demo;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use args::{Arguments, KeyVerb, Verb};
+use args::{Arguments, KeyVerb, OperatorVerb, Verb};
 use commands::service;
 use failure::{Failure, FailureKind};
 use output::Output;
@@ -76,7 +77,15 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             let certificate = certificate.as_deref();
             commands::key::generate(*kind, out, name.as_ref(), certificate, output)
         }
+        Verb::Operator(OperatorVerb::Recover(arguments)) => {
+            commands::recover::run(arguments, output)
+        }
         verb => {
+            if let Verb::Operator(OperatorVerb::Snapshot(verb)) = verb
+                && let Some(done) = commands::snapshot::run_offline(verb, output)
+            {
+                return done;
+            }
             let profile = load_profile(arguments)?;
             service::run(run_client(&profile, verb, output))
         }

@@ -17,6 +17,7 @@ pub mod partitions;
 pub mod recipient;
 pub mod reviewer;
 pub mod sealing;
+pub mod snapshot;
 pub mod trust;
 
 pub use cluster::{CallFailure, Cluster, ClusterOptions};

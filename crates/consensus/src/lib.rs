@@ -36,4 +36,4 @@ pub use machine::{StateMachine, shard_machines};
 pub use measure::{GroupMeasures, LATENCY_BOUNDS_US, Latencies};
 pub use offline::{OfflineError, OfflineNode, Survey};
 pub use options::{Clock, Fatal, HostOptions, Machines, Placement, RaftTimings, SystemClock};
-pub use saved::{SaveError, SavedSnapshot, SnapshotPosition};
+pub use saved::{SaveError, SavedSnapshot, SnapshotPosition, snapshot_log_id};

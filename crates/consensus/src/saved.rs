@@ -55,6 +55,15 @@ pub(crate) fn announced(reader: &SnapshotReader) -> io::Result<SnapshotMeta> {
     decode(reader.metadata())
 }
 
+/// Term and index of the last entry that a snapshot file says it has.
+///
+/// # Errors
+/// When its header is of another form: damage, or a program of another version.
+pub fn snapshot_log_id(reader: &SnapshotReader) -> io::Result<(u64, u64)> {
+    let last = announced(reader)?.last_log_id;
+    Ok(last.map_or((0, 0), |last| (last.leader_id.term, last.index)))
+}
+
 /// Why no snapshot was written: this node's fault.
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {

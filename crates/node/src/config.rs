@@ -152,6 +152,28 @@ pub enum LogFormat {
     Text,
 }
 
+/// Snapshots that a vault node keeps of the groups that it leads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SnapshotsSection {
+    /// Where: best another disk, which survives the loss of this node's.
+    pub folder: PathBuf,
+    /// Seconds between two snapshots of a group.
+    #[serde(default = "default_snapshot_seconds")]
+    pub every_seconds: u64,
+    /// How many of each group are kept; older ones are deleted.
+    #[serde(default = "default_snapshots_kept")]
+    pub keep: u32,
+}
+
+fn default_snapshot_seconds() -> u64 {
+    60 * 60
+}
+
+fn default_snapshots_kept() -> u32 {
+    24
+}
+
 /// `bailiwick vault`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -177,6 +199,9 @@ pub struct VaultConfig {
     /// Raft's timings.
     #[serde(default)]
     pub raft: RaftSection,
+    /// Snapshots on a schedule; none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshots: Option<SnapshotsSection>,
     /// Logging.
     #[serde(default)]
     pub log: LogSection,
@@ -325,6 +350,13 @@ impl VaultConfig {
                 ));
             }
             Some(_) => {}
+        }
+        if let Some(snapshots) = &mut config.snapshots {
+            snapshots.folder = base.join(&snapshots.folder);
+            if snapshots.every_seconds == 0 || snapshots.keep == 0 {
+                let reason = "every_seconds and keep are at least 1";
+                return Err(refuse(path, "snapshots", reason));
+            }
         }
         let raft = config.raft;
         if raft.heartbeat_ms == 0

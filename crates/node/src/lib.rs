@@ -3,8 +3,10 @@
 //! `bailiwick-shard`, how a record is sealed in `bailiwick-threshold`.
 
 pub mod approver;
+pub mod backup;
 pub mod clock;
 pub mod config;
+pub mod data_lock;
 pub mod edge;
 mod exposition;
 pub mod files;

@@ -65,6 +65,7 @@ const TABLE: &[(Operation, &[PeerRole])] = &[
     (Operation::ChangePolicy, OPERATORS),
     (Operation::Enrol, OPERATORS),
     (Operation::Revoke, OPERATORS),
+    (Operation::SaveSnapshot, OPERATORS),
     (Operation::OpenSession, EDGES),
     (Operation::AppendBlock, EDGES),
     (Operation::SessionStatus, &[Edge, Operator]),

@@ -11,7 +11,9 @@ use bailiwick_types::{CommandKey, Jurisdiction, Region};
 use serde::Deserialize;
 
 use super::freeze;
+use super::snapshot;
 use crate::args::{EnrolVerb, JurisdictionVerb, OperatorVerb, PolicyVerb};
+use crate::backup_args::SnapshotVerb;
 use crate::connect::of_call;
 use crate::failure::Failure;
 use crate::keys::{RecipientCard, draw};
@@ -93,6 +95,12 @@ pub async fn run(cluster: &Cluster, verb: &OperatorVerb, output: Output) -> Resu
         }
         OperatorVerb::Freeze(options) => freeze::freeze(&operator, options, output).await,
         OperatorVerb::Unfreeze(options) => freeze::unfreeze(&operator, options, output).await,
+        OperatorVerb::Snapshot(SnapshotVerb::Save(options)) => {
+            snapshot::run(cluster, options, output).await
+        }
+        OperatorVerb::Snapshot(_) | OperatorVerb::Recover(_) => {
+            unreachable!("offline verbs need no profile and are run before")
+        }
     }
 }
 

@@ -314,6 +314,7 @@ impl Maker {
                 tls: tls(seed.name.as_str()),
                 seeds: seeds.clone(),
                 raft: RaftSection::default(),
+                snapshots: None,
                 log: log(),
             };
             self.write(format!("{0}/{0}.toml", seed.name), &config)?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bailiwick_api::Refusal;
-use bailiwick_api::approver::{Answer, Attend, Event};
+use bailiwick_api::approver::{Answer, Attend, Event, LOG_SHORTER};
 use bailiwick_api::cluster::Accepted;
 use bailiwick_api::session::{
     CertificateDraft, Certificates, OfferKeys, ReadCertificates, SignCertificate,
@@ -147,6 +147,12 @@ impl Attendant {
                 Err(AttendError::Fork(error)) => {
                     self.approver.metrics.not_cosigned.inc();
                     tracing::error!(shard = %self.shard, %error, "alarm: this log is a fork");
+                }
+                Err(AttendError::Link(LinkError::Refused(Refusal::Rejected { code, message })))
+                    if code == LOG_SHORTER =>
+                {
+                    self.approver.metrics.not_cosigned.inc();
+                    tracing::error!(shard = %self.shard, message, "alarm: this log is shorter than what was cosigned");
                 }
                 Err(error) => tracing::debug!(shard = %self.shard, %error, "not attending"),
             }

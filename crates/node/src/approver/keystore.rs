@@ -243,7 +243,8 @@ fn encode_follower(follower: &LogFollower) -> Result<Vec<u8>, codec::CodecError>
     }
 }
 
-fn decode_follower(bytes: &[u8]) -> Option<LogFollower> {
+/// The followed log of a file's bytes; `None` when they are of no form that was ever written.
+pub(crate) fn decode_follower(bytes: &[u8]) -> Option<LogFollower> {
     if let Ok(follower) = codec::decode_file::<LogFollower>(bytes) {
         return Some(follower);
     }

@@ -30,6 +30,7 @@ use crate::process;
 use crate::telemetry;
 use attendant::Attendant;
 use keystore::Keystore;
+pub(crate) use keystore::decode_follower;
 use metrics::ApproverMetrics;
 
 /// How often certificates on disk are looked at for a reload.

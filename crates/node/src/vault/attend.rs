@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use bailiwick_api::Refusal;
-use bailiwick_api::approver::{Answer, Attend, EVENT_LEAVES, EVENT_SESSIONS, Event};
+use bailiwick_api::approver::{Answer, Attend, EVENT_LEAVES, EVENT_SESSIONS, Event, LOG_SHORTER};
 use bailiwick_shard::query;
 use bailiwick_storage::StoreView;
 use bailiwick_tlog::Checkpoint;
@@ -330,6 +330,26 @@ impl Vault {
         })
     }
 
+    /// Refuses an approver that has folded more leaves than a quorum has committed: the log came back
+    /// from an older copy, and must not go on as if nothing had been after it.
+    async fn check_goes_on(&self, peer: &Identity, attend: &Attend) -> Result<(), Refusal> {
+        let size = self
+            .query(attend.shard, |store| query::log_size(store))
+            .await?;
+        if attend.log_size <= size {
+            return Ok(());
+        }
+        let message = format!(
+            "attend.log_size: {} has folded {} leaves, {} are committed",
+            peer.id, attend.log_size, size
+        );
+        tracing::error!(shard = %attend.shard, message, "alarm: this log is shorter than an approver's");
+        Err(Refusal::Rejected {
+            code: LOG_SHORTER.to_owned(),
+            message,
+        })
+    }
+
     /// Serves one approver's stream until it ends or this node stops leading.
     pub(super) async fn attend(
         &self,
@@ -349,6 +369,7 @@ impl Vault {
         let group = self.leads(attend.shard)?;
         self.check_seat(peer, attend.shard, attend.role, attend.slot)
             .await?;
+        self.check_goes_on(peer, &attend).await?;
         let hub = self.hub(attend.shard);
         let _counted = self
             .metrics

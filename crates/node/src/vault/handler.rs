@@ -190,6 +190,10 @@ impl Handler for Vault {
                     let attended = self.attend(&peer, &header, sender, receiver).await;
                     attended.map_err(|refusal| refuse(&refusal))
                 }
+                Operation::SaveSnapshot => {
+                    let saved = self.save_snapshot(&header, sender).await;
+                    saved.map_err(|refusal| refuse(&refusal))
+                }
                 _ => Err(refuse(&Refusal::NotFound(format!(
                     "stream {operation} here"
                 )))),

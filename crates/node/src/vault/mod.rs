@@ -10,6 +10,7 @@ mod metrics;
 mod partitions;
 mod queries;
 mod scrape;
+mod snapshots;
 pub mod spool;
 
 use std::collections::BTreeMap;
@@ -27,8 +28,10 @@ use bailiwick_types::{ClusterId, GroupId, Jurisdiction, Name, NodeId, Region, Sh
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::backup::restore::is_unfinished;
 use crate::clock;
 use crate::config::VaultConfig;
+use crate::data_lock::DataLock;
 use crate::files;
 use crate::hardening::hide_memory;
 use crate::health::{self, Health, ServiceKind, Standing};
@@ -37,6 +40,7 @@ use crate::telemetry;
 use attend::Hub;
 use metrics::VaultMetrics;
 use scrape::Scrape;
+use snapshots::Snapshots;
 use spool::Spool;
 
 /// How often certificates on disk are looked at for a reload.
@@ -63,6 +67,7 @@ pub struct Vault {
     groups: RwLock<BTreeMap<ShardId, GroupId>>,
     allowed: AllowedRegions,
     metrics: VaultMetrics,
+    snapshots: Snapshots,
     started_at: Timestamp,
     stop: CancellationToken,
 }
@@ -77,8 +82,12 @@ pub async fn run(config: VaultConfig, stop: CancellationToken) -> anyhow::Result
     let tls = TlsIdentity::load(config.tls.files(), config.trust_domain.clone())
         .context("load the TLS identity")?;
     let reload = tls.watch(RELOAD_PERIOD);
-    std::fs::create_dir_all(&config.data)
-        .with_context(|| format!("create {}", config.data.display()))?;
+    let _lock = DataLock::take(&config.data)?;
+    anyhow::ensure!(
+        !is_unfinished(&config.data),
+        "a restore into {} was interrupted: empty the folder and restore again",
+        config.data.display()
+    );
     let allowed = AllowedRegions::default();
     let host = Host::start(host_options(&config, &tls, &allowed)).context("open the stores")?;
     let mut registry = prometheus_client::registry::Registry::default();
@@ -88,6 +97,7 @@ pub async fn run(config: VaultConfig, stop: CancellationToken) -> anyhow::Result
         hubs: Mutex::default(),
         groups: RwLock::default(),
         metrics: VaultMetrics::register(&mut registry),
+        snapshots: Snapshots::register(&mut registry),
         started_at: clock::now(),
         peers: Cluster::new(ClusterOptions {
             seeds: config
@@ -125,12 +135,14 @@ pub async fn run(config: VaultConfig, stop: CancellationToken) -> anyhow::Result
         .with_context(|| format!("listen on {}", vault.config.health))?;
     tracing::info!(node = %vault.config.node, listen = vault.config.listen, "vault node is up");
     let reconcile = tokio::spawn(vault.clone().reconcile());
+    let schedule = tokio::spawn(vault.clone().keep_snapshots());
     stop.cancelled().await;
     tracing::info!("vault node stops");
     reload.abort();
     server.shutdown();
     vault.host.shutdown().await;
     reconcile.abort();
+    schedule.abort();
     Ok(())
 }
 

@@ -45,7 +45,7 @@ fn wait_until(wait_ms: u32) -> Instant {
     Instant::now() + Duration::from_millis(u64::from(wait_ms)).min(WAIT_CEILING)
 }
 
-fn refusal(error: ReadError) -> Refusal {
+pub(super) fn refusal(error: ReadError) -> Refusal {
     match error {
         ReadError::NotLeader { leader } => Refusal::NotLeader {
             leader: leader.map(|leader| (leader.id, leader.address)),

@@ -27,14 +27,15 @@ use crate::exposition::{
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct GroupLabels {
+pub(super) struct GroupLabels {
     group: u32,
     jurisdiction: JurisdictionLabel,
     partition: u16,
 }
 
 impl GroupLabels {
-    fn of(group: u32, kind: GroupKind) -> Self {
+    /// The labels of a group.
+    pub(super) fn of(group: u32, kind: GroupKind) -> Self {
         let (jurisdiction, partition) = match kind {
             GroupKind::Directory => (None, 0),
             GroupKind::Shard(shard) => (Some(shard.jurisdiction), shard.partition),

@@ -23,6 +23,7 @@ create-jurisdiction: operator
 change-policy: operator
 enrol: operator
 revoke: operator
+save-snapshot: operator
 open-session: edge
 append-block: edge
 session-status: edge operator
