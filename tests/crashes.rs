@@ -4,18 +4,18 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use bailiwick_api::Refusal;
 use bailiwick_api::log::{LogPage, ReadLog};
 use bailiwick_api::request::{LabelList, ListLabels, ReadRequest, RequestState, RequestView};
-use bailiwick_cli::dev::layout::{AUDITOR, BACKEND, INTAKE};
+use bailiwick_cli::dev::layout::{AUDITOR, INTAKE};
 use bailiwick_cli::dev::stage::home;
 use bailiwick_client::auditor::read_log;
 use bailiwick_client::intake::Intake;
 use bailiwick_envelope::leaf::LeafKind;
+use bailiwick_tests::importing::Import;
 use bailiwick_tests::shared::Shared;
 use bailiwick_tests::{PATIENCE, Running, eventually, failed, inside, ip, window};
 use bailiwick_transport::{CallError, ConnectOptions, Connection, ExpectedPeer, Operation};
@@ -58,59 +58,6 @@ fn write_file(folder: &Path, name: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// A running import; it ends with the story.
-struct Import {
-    process: Child,
-    log: PathBuf,
-}
-
-impl Drop for Import {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-impl Import {
-    /// Begins, or goes on with, the import of a file.
-    fn start(cluster: &Running, file: &Path) -> anyhow::Result<Self> {
-        let log = file.with_extension("log");
-        let output = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(&log)?;
-        let process = Command::new(binary())
-            .arg("--profile")
-            .arg(cluster.stage.layout.profile(BACKEND))
-            .args(["record", "import", "--in-flight", "2"])
-            .arg(file)
-            .stdin(Stdio::null())
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()
-            .context("start the import")?;
-        Ok(Self { process, log })
-    }
-
-    fn runs(&mut self) -> anyhow::Result<bool> {
-        Ok(self.process.try_wait()?.is_none())
-    }
-
-    /// Waits for its end, and whether it was a good one.
-    async fn end(mut self, patience: Duration) -> anyhow::Result<bool> {
-        let until = Instant::now() + patience;
-        while Instant::now() < until {
-            if let Some(status) = self.process.try_wait()? {
-                return Ok(status.success());
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        anyhow::bail!("the import did not end: {log}")
-    }
-}
-
 /// French records, by the count of whichever node has most.
 async fn stored(cluster: &Running) -> anyhow::Result<u64> {
     let operator = cluster.stage.operator().map_err(failed)?;
@@ -140,7 +87,7 @@ async fn ids(cluster: &Running, account: &str) -> anyhow::Result<usize> {
 async fn kill_and_go_on(cluster: &mut Running, name: &str, victim: &str) -> anyhow::Result<()> {
     let file = write_file(cluster.root(), name)?;
     let before = stored(cluster).await?;
-    let mut import = Import::start(cluster, &file)?;
+    let mut import = Import::start(binary(), cluster, &file)?;
     let midst = before + RECORDS as u64 / 6;
     eventually("the midst of the import", PATIENCE, || async {
         Ok((stored(cluster).await? >= midst).then_some(()))
@@ -152,7 +99,7 @@ async fn kill_and_go_on(cluster: &mut Running, name: &str, victim: &str) -> anyh
         // Each time there are calls under way of which it never hears.
         for sixth in 2..=5 {
             let there = before + sixth * RECORDS as u64 / 6;
-            let import = Import::start(cluster, &file)?;
+            let import = Import::start(binary(), cluster, &file)?;
             eventually("more of the import", PATIENCE, || async {
                 Ok((stored(cluster).await? >= there).then_some(()))
             })
@@ -169,7 +116,7 @@ async fn kill_and_go_on(cluster: &mut Running, name: &str, victim: &str) -> anyh
     let at_rest = stored(cluster).await?;
     ensure!(at_rest >= midst, "{victim}: acknowledged records are gone");
     let again = || async {
-        let import = Import::start(cluster, &file)?;
+        let import = Import::start(binary(), cluster, &file)?;
         let done = import.end(Duration::from_secs(60)).await?;
         Ok(done.then_some(()))
     };

@@ -1,8 +1,10 @@
 //! The library shared by the stories: a development cluster of real processes on ports of its own, and
-//! small helpers to wait and to look. `shared` lets the stories of one file use one cluster by turns,
-//! `lying_vault` stands between a client and the true cluster and changes answers.
+//! small helpers to wait and to look. `importing` runs imports as processes of their own, `shared` lets
+//! the stories of one file use one cluster by turns, `lying_vault` stands between a client and the true
+//! cluster and changes answers.
 
 pub mod http;
+pub mod importing;
 pub mod lying_vault;
 pub mod scrape;
 pub mod shared;
