@@ -103,14 +103,24 @@ impl Connection {
         expect: ExpectedPeer,
         options: ConnectOptions,
     ) -> Result<Self, ConnectError> {
-        let established = timeout(
-            options.connect_timeout,
-            establish(address, tls, &expect, &options),
-        );
-        let (peer, hello, reader, writer) =
-            established.await.map_err(|_| ConnectError::Timeout {
-                address: address.to_owned(),
-            })??;
+        let mut offered = options.clone();
+        let established = async {
+            match establish(address, tls, &expect, &offered).await {
+                // A server of before ranges knows one version and refuses all others by its own.
+                Err(ConnectError::Protocol { theirs, oldest, .. })
+                    if (oldest..offered.hello.protocol).contains(&theirs) =>
+                {
+                    offered.hello.protocol = theirs;
+                    establish(address, tls, &expect, &offered).await
+                }
+                established => established,
+            }
+        };
+        let (peer, hello, reader, writer) = timeout(options.connect_timeout, established)
+            .await
+            .map_err(|_| ConnectError::Timeout {
+            address: address.to_owned(),
+        })??;
         Ok(Self::start(peer, hello, reader, writer, &options))
     }
 
@@ -159,6 +169,11 @@ impl Connection {
     /// What the server said first: its protocol version and cluster.
     pub fn peer_hello(&self) -> &Hello {
         &self.shared.hello
+    }
+
+    /// The protocol version of this connection: the newest that both sides speak.
+    pub fn protocol(&self) -> u16 {
+        self.shared.hello.protocol
     }
 
     /// Whether new calls are pointless: closed, or the server takes no new ones.
@@ -418,17 +433,21 @@ async fn exchange_hello(
             other => HelloError::Read(std::io::Error::other(other)),
         })?;
     let theirs = match frame.kind {
-        Kind::Hello => Hello::decode(&frame.payload)
-            .map_err(|error| HelloError::Read(std::io::Error::other(error)))?,
+        Kind::Hello => {
+            Hello::decode(&frame).map_err(|error| HelloError::Read(std::io::Error::other(error)))?
+        }
         Kind::Error => return Err(refused_hello(&frame.payload, options)),
         kind => {
             let error = FrameError::Unexpected(kind);
             return Err(HelloError::Read(std::io::Error::other(error)));
         }
     };
-    if theirs.protocol != options.hello.protocol {
+    // The server has chosen, from the range that it was told.
+    let ours = options.hello;
+    if !(ours.oldest..=ours.protocol).contains(&theirs.protocol) {
         return Err(HelloError::Refused(ConnectError::Protocol {
-            ours: options.hello.protocol,
+            ours: ours.protocol,
+            oldest: ours.oldest,
             theirs: theirs.protocol,
         }));
     }
@@ -442,6 +461,7 @@ fn refused_hello(payload: &Bytes, options: &ConnectOptions) -> HelloError {
     match split_error(payload) {
         Ok((9, theirs, _)) => HelloError::Refused(ConnectError::Protocol {
             ours: options.hello.protocol,
+            oldest: options.hello.oldest,
             theirs,
         }),
         Ok((10, ..)) => HelloError::Refused(ConnectError::Cluster),

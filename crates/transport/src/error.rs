@@ -136,10 +136,12 @@ pub enum ConnectError {
         found: Box<Identity>,
     },
     /// The peer speaks another protocol version.
-    #[error("the peer speaks protocol {theirs}, this process {ours}")]
+    #[error("the peer speaks protocol {theirs}, this process {oldest} to {ours}")]
     Protocol {
-        /// This process's version.
+        /// The newest version that this process speaks.
         ours: u16,
+        /// The oldest version that this process speaks.
+        oldest: u16,
         /// The peer's version.
         theirs: u16,
     },

@@ -8,7 +8,7 @@
 //!  | u32    | u8   | u16       | u64    | u32         | length - 15 |
 //!
 //!  kind      operation  stream        deadline_ms  payload
-//!  1 hello   0          0             0            protocol u16 | 0, or 1 and cluster [16]
+//!  1 hello   oldest     0             0            protocol u16 | 0, or 1 and cluster [16]
 //!  2 call    its code   caller's id   above 0      request
 //!  3 reply   0          caller's id   0            reply
 //!  4 error   0          id, or 0      0            class u8 | code u16 | message
@@ -18,6 +18,11 @@
 //!  8 credit  0          stream's id   0            bytes u32; on stream 0 a sign of life
 //!  9 reset   0          id, or 0      0            empty: given up; on 0: takes no new calls
 //! ```
+//! A hello of the client says the range of protocol versions that it speaks: `protocol` is the newest,
+//! `oldest` the oldest, 0 for "no other". The server answers with the newest that both speak, which
+//! is the connection's. Before ranges there was `oldest` 0 and version 1 alone, so that a process of
+//! then and one of now find version 1.
+//!
 //! Ids are drawn by the client, from 1 upward, never reused on a connection. A frame over
 //! [`FRAME_BYTES`] closes the connection before its payload is read.
 
@@ -29,8 +34,10 @@ use crate::limits::{
     COPY_BELOW_BYTES, FRAME_BYTES, HEADER_BYTES, HELLO_BYTES, READ_BYTES, REFUSAL_BYTES,
 };
 
-/// The version of this protocol.
+/// The newest version of this protocol that this program speaks.
 pub const PROTOCOL: u16 = 1;
+/// The oldest one: a rolling upgrade passes through clusters of two versions.
+pub const OLDEST_PROTOCOL: u16 = 1;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -208,8 +215,11 @@ pub fn decode(buffer: &mut BytesMut, limit: usize) -> Result<Option<Frame>, Fram
 pub struct Hello {
     /// The cluster; `None` while this side does not know it yet, which matches any.
     pub cluster: Option<ClusterId>,
-    /// The protocol's version.
+    /// The newest version of the protocol that this side speaks; in a server's answer the one that
+    /// the connection uses.
     pub protocol: u16,
+    /// The oldest one, at most `protocol`.
+    pub oldest: u16,
 }
 
 impl Default for Hello {
@@ -217,11 +227,18 @@ impl Default for Hello {
         Self {
             cluster: None,
             protocol: PROTOCOL,
+            oldest: OLDEST_PROTOCOL,
         }
     }
 }
 
 impl Hello {
+    /// The newest version that both speak; `None` when there is none.
+    pub fn common(&self, other: &Self) -> Option<u16> {
+        let newest = self.protocol.min(other.protocol);
+        (newest >= self.oldest && newest >= other.oldest).then_some(newest)
+    }
+
     pub(crate) fn frame(&self) -> Frame {
         let mut payload = BytesMut::with_capacity(HELLO_BYTES);
         payload.put_u16(self.protocol);
@@ -232,12 +249,17 @@ impl Hello {
                 payload.put_slice(cluster.as_bytes());
             }
         }
-        Frame::new(Kind::Hello, 0, payload.freeze())
+        let mut frame = Frame::new(Kind::Hello, 0, payload.freeze());
+        frame.operation = self.oldest;
+        frame
     }
 
-    pub(crate) fn decode(payload: &[u8]) -> Result<Self, FrameError> {
+    pub(crate) fn decode(frame: &Frame) -> Result<Self, FrameError> {
         let malformed = FrameError::Payload(Kind::Hello);
-        let (protocol, rest) = payload.split_first_chunk::<2>().ok_or(malformed.clone())?;
+        let (protocol, rest) = frame
+            .payload
+            .split_first_chunk::<2>()
+            .ok_or(malformed.clone())?;
         let cluster = match rest {
             [0] => None,
             [1, cluster @ ..] => Some(ClusterId(
@@ -245,9 +267,16 @@ impl Hello {
             )),
             _ => return Err(malformed),
         };
+        let protocol = u16::from_be_bytes(*protocol);
+        let oldest = match frame.operation {
+            0 => protocol,
+            oldest if oldest <= protocol => oldest,
+            _ => return Err(malformed),
+        };
         Ok(Self {
             cluster,
-            protocol: u16::from_be_bytes(*protocol),
+            protocol,
+            oldest,
         })
     }
 
@@ -384,22 +413,57 @@ mod tests {
         unknown[4] = 99;
         assert_eq!(decode(&mut unknown, FRAME_BYTES), Err(FrameError::Kind(99)));
         for payload in [&[][..], &[0, 1], &[0, 1, 1, 9], &[0, 1, 0, 9], &[0, 1, 2]] {
-            assert!(Hello::decode(payload).is_err(), "{payload:?}");
+            let hello = Frame::new(Kind::Hello, 0, Bytes::copy_from_slice(payload));
+            assert!(Hello::decode(&hello).is_err(), "{payload:?}");
         }
+    }
+
+    /// What the program of before ranges sent: version 1 alone, and nothing where `oldest` is now.
+    #[test]
+    fn a_hello_of_before_ranges_is_version_one_alone() {
+        let bytes = [&[0, 0, 0, 18, 1][..], &[0; 14], &[0, 1, 0]].concat();
+        let mut buffer = BytesMut::from(&bytes[..]);
+        let frame = decode(&mut buffer, FRAME_BYTES).expect("a frame");
+        let before = Hello::decode(&frame.expect("whole")).expect("a hello");
+        assert_eq!((before.oldest, before.protocol), (1, 1));
+        assert_eq!(Hello::default().common(&before), Some(1));
+    }
+
+    #[test]
+    fn the_newest_common_version_is_used_and_none_is_refused() {
+        let range = |oldest, protocol| Hello {
+            cluster: None,
+            protocol,
+            oldest,
+        };
+        for (ours, theirs, common) in [
+            (range(1, 1), range(1, 1), Some(1)),
+            (range(1, 2), range(1, 1), Some(1)),
+            (range(1, 2), range(2, 3), Some(2)),
+            (range(2, 3), range(1, 5), Some(3)),
+            (range(2, 3), range(1, 1), None),
+        ] {
+            assert_eq!(ours.common(&theirs), common, "{ours:?} {theirs:?}");
+            assert_eq!(theirs.common(&ours), common, "{ours:?} {theirs:?}");
+        }
+        let mut turned = range(1, 2).frame();
+        turned.operation = 3;
+        assert!(Hello::decode(&turned).is_err(), "oldest above newest");
     }
 
     #[test]
     fn hellos_round_trip_and_unknown_clusters_match_any() {
         let known = Hello {
             cluster: Some(ClusterId([7; 16])),
-            protocol: 1,
+            protocol: 3,
+            oldest: 2,
         };
         let other = Hello {
             cluster: Some(ClusterId([8; 16])),
-            protocol: 1,
+            ..known
         };
         for hello in [known, Hello::default()] {
-            assert_eq!(Hello::decode(&hello.frame().payload), Ok(hello));
+            assert_eq!(Hello::decode(&hello.frame()), Ok(hello));
         }
         assert!(known.same_cluster(&Hello::default()));
         assert!(!known.same_cluster(&other));

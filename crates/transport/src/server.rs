@@ -373,22 +373,22 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Greeting<R, W> {
             .await
             .map_err(|_| (RefusalReason::Hello, None))?;
         let theirs = match frame.kind {
-            Kind::Hello => Hello::decode(&frame.payload),
+            Kind::Hello => Hello::decode(&frame),
             kind => Err(FrameError::Unexpected(kind)),
         }
         .map_err(|_| (RefusalReason::Hello, None))?;
         let ours = options.hello;
         let refusal = |class| Some(error_frame(0, class, ours.protocol));
-        if theirs.protocol != ours.protocol {
+        let Some(protocol) = ours.common(&theirs) else {
             return Err((RefusalReason::Hello, refusal(ErrorClass::Protocol)));
-        }
+        };
         if !ours.same_cluster(&theirs) {
             return Err((RefusalReason::Hello, refusal(ErrorClass::Cluster)));
         }
         let place = context
             .take_place(peer)
             .map_err(|reason| (reason, refusal(ErrorClass::Busy)))?;
-        self.say(ours.frame())
+        self.say(Hello { protocol, ..ours }.frame())
             .await
             .map_err(|_| (RefusalReason::Hello, None))?;
         Ok(place)

@@ -109,6 +109,37 @@ async fn calls_overtake_each_other_and_end_unknown_when_the_server_goes() {
     eventually("nothing runs on", || rig.running() == 0).await;
 }
 
+/// A cluster in the midst of a rolling upgrade: each pair finds the newest version that both speak.
+#[tokio::test]
+async fn processes_of_two_versions_find_the_newest_common_protocol() {
+    let range = |oldest, protocol| Hello {
+        protocol,
+        oldest,
+        ..Hello::default()
+    };
+    for (server, client, expected) in [
+        (range(1, 1), range(1, 2), 1),
+        (range(1, 2), range(1, 1), 1),
+        (range(1, 2), range(1, 2), 2),
+        (range(2, 3), range(1, 2), 2),
+    ] {
+        let options = ServerOptions {
+            hello: server,
+            ..ServerOptions::default()
+        };
+        let rig = Rig::new(options).await;
+        let options = ConnectOptions {
+            hello: client,
+            ..ConnectOptions::default()
+        };
+        let tls = rig.authority.tls(EDGE);
+        let dialled =
+            Connection::connect(&rig.address(), &tls, ExpectedPeer::vault(), options).await;
+        let connection = dialled.expect("a common version");
+        assert_eq!(connection.protocol(), expected, "{server:?} {client:?}");
+    }
+}
+
 #[tokio::test]
 async fn other_clusters_and_protocol_versions_are_refused_by_name() {
     let options = ServerOptions {
@@ -133,12 +164,17 @@ async fn other_clusters_and_protocol_versions_are_refused_by_name() {
     };
     assert!(matches!(dial(other).await, Err(ConnectError::Cluster)));
     let newer = Hello {
-        protocol: 2,
+        protocol: 3,
+        oldest: 2,
         ..Hello::default()
     };
     assert!(matches!(
         dial(newer).await,
-        Err(ConnectError::Protocol { ours: 2, theirs: 1 })
+        Err(ConnectError::Protocol {
+            ours: 3,
+            oldest: 2,
+            theirs: 1
+        })
     ));
     assert_eq!(rig.server.counters().refused(RefusalReason::Hello), 2);
     let unknown = dial(Hello::default())
