@@ -34,7 +34,8 @@ use crate::raft::{
 /// The table of this crate in every group's record store; the state machines name theirs from 0 up.
 pub(crate) const APPLIED_TABLE: Table = Table::new(u16::MAX);
 pub(crate) const APPLIED_KEY: &[u8] = b"applied";
-/// Version of the row under [`APPLIED_KEY`].
+/// Version of the row under [`APPLIED_KEY`], and with it of all rows of the store: a change of any
+/// row's form is a new version, and an unknown one does not open.
 const APPLIED_VERSION: u8 = 1;
 /// Most entries of one transaction.
 const BATCH_ENTRIES: usize = 1024;

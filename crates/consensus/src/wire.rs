@@ -248,6 +248,38 @@ mod tests {
         assert_eq!(decoded.leader_commit, sent.leader_commit);
     }
 
+    /// These bytes travel between nodes of two versions during an upgrade: protocol 1 keeps them.
+    #[test]
+    fn golden_append() {
+        let (two, three) = ("0200000000000000", "0300000000000000");
+        let expected = [
+            "38000000", // the head's length
+            three,
+            "010100000000000000",
+            "01", // vote: term, voted for, committed
+            "01",
+            two,
+            "0600000000000000", // previous
+            "01",
+            two,
+            "0500000000000000", // committed by the leader
+            "02000000",         // entries
+            "12000000",
+            "0100",
+            three,
+            "0700000000000000",
+            "21000000",
+            "0101",
+            three,
+            "0800000000000000",
+            "0500000000000000",
+            "636f6d6d616e64",
+        ];
+        let encoded = encode_append(&request()).expect("encodes");
+        let hex: String = encoded.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, expected.concat());
+    }
+
     #[test]
     fn malformed_appends_are_errors() {
         let encoded = encode_append(&request()).expect("encodes");
