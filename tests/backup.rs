@@ -8,15 +8,23 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use bailiwick_cli::commands::operator::NodesFile;
 use bailiwick_cli::dev::layout::{AUDITOR, INTAKE, OPERATOR, VAULTS};
 use bailiwick_cli::dev::stage::home;
 use bailiwick_client::auditor::read_log;
 use bailiwick_client::intake::Intake;
+use bailiwick_consensus::OfflineNode;
+use bailiwick_node::backup::verify;
+use bailiwick_shard::directory::{NodeEntry, relocate};
 use bailiwick_storage::{BackupEncoder, BackupFile, OsDisk, RecordStore, RecordStoreOptions};
+use bailiwick_tests::http::get;
 use bailiwick_tests::importing::Import;
-use bailiwick_tests::{PATIENCE, Running, cluster, eventually, failed, inside, ip, window};
-use bailiwick_types::ShardId;
-use bailiwick_types::store::{Row, WriteStore};
+use bailiwick_tests::scrape::Scrape;
+use bailiwick_tests::{
+    PATIENCE, Running, cluster, eventually, failed, inside, ip, prepared_cluster, window,
+};
+use bailiwick_types::store::{Row, StoreError, WriteStore};
+use bailiwick_types::{GroupId, NodeId, ShardId};
 
 /// Persons whose approvals make both quorums.
 const QUORUMS: [&str; 4] = ["anna", "ben", "dora", "emil"];
@@ -188,6 +196,53 @@ fn add(table: &mut toml::Table, key: &str, shift: i64) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A node whose directory lives gets the groups that it lacks, and nothing that it has, that is another
+/// region's, or that is of another cluster.
+fn group_by_group(
+    running: &Running,
+    desk: &mut Desk,
+    folder: &Path,
+    nodes: &Path,
+) -> anyhow::Result<()> {
+    let directory = verify(&file_of(folder, "directory")?)?;
+    let listed = NodesFile::load(nodes).map_err(failed)?.nodes.into_iter();
+    let entries: Vec<NodeEntry> = listed
+        .map(|node| NodeEntry {
+            id: node.id,
+            name: node.name,
+            region: node.region,
+            address: node.address,
+        })
+        .collect();
+    let view = relocate(&mut directory.directory_rows()?, entries.clone())?;
+    let voters = &view.directory_voters;
+    let all = view.nodes.iter().map(|node| node.id);
+    let learners: Vec<NodeId> = all.filter(|node| !voters.contains(node)).collect();
+    let data = running.root().join("vault-1/data");
+    let node = OfflineNode::open(entries[0].id, data)?;
+    let snapshot = directory.file.snapshot()?;
+    node.restore(GroupId::DIRECTORY, &snapshot, voters, &learners, |rows| {
+        let moved = relocate(rows, entries.clone());
+        moved
+            .map(drop)
+            .map_err(|error| StoreError(error.to_string()))
+    })?;
+    node.close();
+    let restore = "bailiwick operator snapshot restore --config \"$CONFIG\" \
+                   --checkpoint FR.checkpoint --without-checkpoint --yes $FILES";
+    desk.set("CONFIG", config(running, 1).display());
+    desk.set("FILES", file_of(folder, "US")?.display());
+    desk.shell(restore)?.refused("US may not be in region eu")?;
+    desk.set("FILES", desk.folder.join("FR-foreign.bwsave").display());
+    desk.shell(restore)?.refused("of cluster 0707")?;
+    for subject in ["FR", "DE"] {
+        desk.set("FILES", file_of(folder, subject)?.display());
+        desk.shell(restore)?.done()?;
+        desk.shell(restore)?.refused("never overwrites")?;
+    }
+    Ok(())
+}
+
 /// Restores every node by a block of the document, and starts all of them.
 async fn restore_all(
     running: &mut Running,
@@ -196,10 +251,13 @@ async fn restore_all(
     script: &str,
 ) -> anyhow::Result<()> {
     for (number, region) in VAULTS {
+        let data = running.root().join(vault(number)).join("data/groups");
+        if data.exists() {
+            continue;
+        }
         desk.set("CONFIG", config(running, number).display());
         desk.set("FILES", files_of(folder, region)?);
         let plan = desk.run("restore-plan");
-        let data = running.root().join(vault(number)).join("data/groups");
         if script == block("restore")? {
             plan?.done()?;
             ensure!(!data.exists(), "a dry run writes nothing");
@@ -295,11 +353,7 @@ fn of_another_cluster(file: &Path, to: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn replace_bytes(
-    rows: &mut dyn WriteStore,
-    from: &[u8],
-    to: &[u8],
-) -> Result<(), bailiwick_types::store::StoreError> {
+fn replace_bytes(rows: &mut dyn WriteStore, from: &[u8], to: &[u8]) -> Result<(), StoreError> {
     let table = bailiwick_types::store::Table::new(1);
     let found: Vec<Row> = rows.scan_prefix(table, &[], 10)?;
     for (key, mut value) in found {
@@ -363,6 +417,7 @@ async fn everything_is_lost_and_comes_back() -> anyhow::Result<()> {
 
     let nodes = renumber(&running, 10)?;
     desk.set("NODES", nodes.display());
+    group_by_group(&running, &mut desk, &new, &nodes)?;
     let script = block("restore")?;
     restore_all(&mut running, &mut desk, &new, &script).await?;
     let back = eventually("all records", RETURN, || async {
@@ -518,11 +573,73 @@ fn import_file(folder: &Path) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// Has every node keep snapshots of what it leads, often and few.
+fn keep_snapshots(root: &Path) -> anyhow::Result<()> {
+    for (number, _) in VAULTS {
+        let name = vault(number);
+        let path = root.join(&name).join(format!("{name}.toml"));
+        let section = "\n[snapshots]\nfolder = \"../kept\"\nevery_seconds = 2\nkeep = 2\n";
+        let text = std::fs::read_to_string(&path)? + section;
+        std::fs::write(&path, text)?;
+    }
+    Ok(())
+}
+
+/// Each group's newest scheduled snapshot verifies, there are few of each, and the nodes tell of them.
+async fn scheduled_snapshots_are_good(running: &Running) -> anyhow::Result<()> {
+    let mut desk = Desk::new(running)?;
+    let kept = running.root().join("kept");
+    desk.set("BACKUPS", kept.display());
+    let files = eventually("snapshots of every group", PATIENCE, || async {
+        let subjects = ["directory", "FR", "DE", "US"];
+        let files = subjects.iter().map(|subject| file_of(&kept, subject));
+        Ok(files.collect::<anyhow::Result<Vec<_>>>().ok())
+    })
+    .await?;
+    for file in &files {
+        let shown = file.display();
+        desk.shell(&format!("bailiwick operator snapshot verify {shown}"))?
+            .done()?;
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let french = bailiwick_tests::files(&kept)?.into_iter().filter(|path| {
+        let name = path
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        name.starts_with("FR-") && name.ends_with(".bwsave")
+    });
+    // A leader that changed may just be writing another one.
+    ensure!((1..=3).contains(&french.count()), "old ones are deleted");
+    let documented =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md"))?;
+    let (_, section) = documented
+        .split_once("## Kept snapshots")
+        .context("a section")?;
+    let (section, _) = section.split_once("\n## ").context("its end")?;
+    let names = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let names: Vec<&str> = names.collect();
+    ensure!(names.len() == 3, "{names:?}");
+    let mut told = 0;
+    for (number, _) in VAULTS {
+        let service = running.stage.layout.service_of(&vault(number));
+        let (_, text) = get(service.context("a service")?.health, "/metrics").await?;
+        let scrape = Scrape::parse(&text)?;
+        let of = [("jurisdiction", "FR"), ("partition", "0")];
+        told += usize::from(names.iter().all(|name| scrape.value(name, &of).is_some()));
+    }
+    ensure!(told >= 1, "no node tells of its snapshots");
+    Ok(())
+}
+
 /// Every vault node is stopped in order and started again, one after the other, while an import runs:
-/// one command's import succeeds, and all of it is there once.
+/// one command's import succeeds, and all of it is there once. Snapshots are kept on a schedule meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_under_an_import_loses_nothing() -> anyhow::Result<()> {
-    let mut running = cluster(binary(), &[]).await?;
+    let mut running = prepared_cluster(binary(), &[], keep_snapshots).await?;
     let file = import_file(running.root())?;
     let mut import = Import::start(binary(), &running, &file)?;
     eventually("the begin of the import", PATIENCE, || async {
@@ -550,5 +667,5 @@ async fn a_rolling_restart_under_an_import_loses_nothing() -> anyhow::Result<()>
     ensure!(done, "{}", std::fs::read_to_string(log).unwrap_or_default());
     let now = stored(&running).await?;
     ensure!(now == RECORDS as u64, "{now} of {RECORDS}");
-    Ok(())
+    scheduled_snapshots_are_good(&running).await
 }
