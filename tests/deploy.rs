@@ -1,11 +1,13 @@
 //! What deploy/ ships, checked with the tools that will read it: systemd's own analysis of the units,
 //! certificates of the shipped script against the product, manifests rendered and against the schemas
-//! of Kubernetes. A tool that is missing fails the test and names the line that installs it.
+//! of Kubernetes, the image's recipe and the compose file. A tool that is missing fails the test and names the line that installs it.
 //!
 //! Not here: running under a booted systemd or in a container engine; deploy/ says what was not run.
 
 #[path = "deploy/certificates.rs"]
 mod certificates;
+#[path = "deploy/container.rs"]
+mod container;
 #[path = "deploy/kubernetes.rs"]
 mod kubernetes;
 #[path = "deploy/systemd.rs"]
@@ -31,6 +33,17 @@ fn tool(name: &str) -> PathBuf {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tools/python/bin");
     let own = own.join(name);
     if own.exists() { own } else { name.into() }
+}
+
+/// Reads YAML documents, writes them as one JSON array.
+const AS_JSON: &str = "import sys, json, yaml\n\
+    print(json.dumps([d for d in yaml.safe_load_all(open(sys.argv[1])) if d]))";
+
+/// The documents of a YAML file.
+fn yaml(file: &Path) -> anyhow::Result<Vec<serde_json::Value>> {
+    let mut python = Command::new(tool("python"));
+    let json = told(python.args(["-c", AS_JSON]).arg(file), TOOLS)?;
+    Ok(serde_json::from_str(&json)?)
 }
 
 /// Runs a tool to its end. `install` is the line that brings it.

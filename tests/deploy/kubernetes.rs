@@ -10,14 +10,10 @@ use bailiwick_node::config::{ApproverConfig, EdgeConfig, TlsSection, VaultConfig
 use bailiwick_types::{Identity, PeerRole};
 use serde_json::Value;
 
-use super::{TOOLS, run, shipped, told, tool};
+use super::{TOOLS, run, shipped, told, tool, yaml};
 
 /// What is applied as a whole: the provider's part, and each committee's.
 const ROOTS: [&str; 3] = ["cluster", "committees/workflow", "committees/legal-review"];
-/// Reads YAML documents, writes them as one JSON array.
-const AS_JSON: &str = "import sys, json, yaml\n\
-    print(json.dumps([d for d in yaml.safe_load_all(open(sys.argv[1])) if d]))";
-
 /// A rendered root.
 struct Rendered {
     folder: tempfile::TempDir,
@@ -34,13 +30,11 @@ impl Rendered {
         Self::of(&yaml)
     }
 
-    fn of(yaml: &str) -> anyhow::Result<Self> {
+    fn of(text: &str) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("rendered.yaml");
-        std::fs::write(&file, yaml)?;
-        let mut python = Command::new(tool("python"));
-        let json = told(python.args(["-c", AS_JSON]).arg(&file), TOOLS)?;
-        let resources = serde_json::from_str(&json)?;
+        std::fs::write(&file, text)?;
+        let resources = yaml(&file)?;
         Ok(Self { folder, resources })
     }
 
