@@ -262,6 +262,7 @@ struct RestoreReport {
     done: bool,
     groups: Vec<RestoredGroup>,
     elsewhere: Vec<String>,
+    warnings: Vec<String>,
 }
 
 #[derive(Serialize)]
@@ -360,6 +361,7 @@ fn report_of(config: &VaultConfig, plan: &RestorePlan) -> RestoreReport {
             .iter()
             .map(|(subject, _)| subject.clone())
             .collect(),
+        warnings: plan.warnings.clone(),
     }
 }
 
@@ -380,6 +382,9 @@ fn plan_text(report: &RestoreReport) -> String {
         text.push_str(&format!(
             "  {subject}: left out, it belongs on other nodes\n"
         ));
+    }
+    for warning in &report.warnings {
+        text.push_str(&format!("  warning: {warning}\n"));
     }
     text.push_str(
         "What was acknowledged after these times is lost. Nodes of before must never start again.",

@@ -41,6 +41,8 @@ pub(super) const WAITING_SESSIONS: usize = 256;
 const PARTITION_RETRY: Duration = Duration::from_millis(500);
 /// Wait before a leader that was named is asked; two that name each other are not spun between.
 const REDIRECT: Duration = Duration::from_millis(10);
+/// Wait after a log that was brought back from too old a copy: nothing but people's work mends it.
+const ALARM_PAUSE: Duration = Duration::from_secs(5);
 pub(super) const RETRY_CEILING: Duration = Duration::from_millis(200);
 
 /// Why attending ended.
@@ -153,6 +155,7 @@ impl Attendant {
                 {
                     self.approver.metrics.not_cosigned.inc();
                     tracing::error!(shard = %self.shard, message, "alarm: this log is shorter than what was cosigned");
+                    retry = ALARM_PAUSE;
                 }
                 Err(error) => tracing::debug!(shard = %self.shard, %error, "not attending"),
             }

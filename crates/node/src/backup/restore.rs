@@ -165,6 +165,8 @@ pub struct RestorePlan {
     pub groups: Vec<PlannedGroup>,
     /// Files that belong on other nodes.
     pub elsewhere: Vec<(String, Vec<NodeId>)>,
+    /// What may be wrong with the files together, in sentences.
+    pub warnings: Vec<String>,
     node: NodeId,
     data: PathBuf,
     nodes: Option<Vec<NodeEntry>>,
@@ -204,6 +206,7 @@ pub fn plan_restore(
         cluster: view.cluster,
         groups: Vec::new(),
         elsewhere: Vec::new(),
+        warnings: Vec::new(),
         node: config.node,
         data: config.data.clone(),
         nodes: options.nodes.clone(),
@@ -217,6 +220,7 @@ pub fn plan_restore(
     if whole {
         plan.check_complete(&view)?;
     }
+    plan.compare_partitions();
     if plan.groups.is_empty() {
         return Err(RestoreError::NothingHere(config.node));
     }
@@ -364,6 +368,25 @@ impl RestorePlan {
             learners,
             root: None,
         });
+    }
+
+    /// A home group's log commits to what its further partitions have: they should not be older.
+    fn compare_partitions(&mut self) {
+        let headers = || self.groups.iter().map(|planned| &planned.snapshot.header);
+        let mut warnings = Vec::new();
+        for further in headers().filter(|header| header.partition > 0) {
+            let mut homes = headers().filter(|header| header.partition == 0);
+            let home = homes.find(|home| home.jurisdiction == further.jurisdiction);
+            // Both are RFC 3339 in whole seconds and UTC, which sort by age.
+            if home.is_some_and(|home| further.taken_at < home.taken_at) {
+                let subject = further.subject();
+                warnings.push(format!(
+                    "{subject} is older than its home group's file: records that the log commits \
+                     to may be missing, and are then refused; take a newer file of {subject}"
+                ));
+            }
+        }
+        self.warnings = warnings;
     }
 
     /// A group without a file would begin blank, with a log that begins anew.
