@@ -21,7 +21,8 @@ use bailiwick_tests::http::get;
 use bailiwick_tests::importing::Import;
 use bailiwick_tests::scrape::Scrape;
 use bailiwick_tests::{
-    PATIENCE, Running, cluster, eventually, failed, inside, ip, prepared_cluster, window,
+    PATIENCE, Running, cluster, eventually, failed, inside, ip, partitioned_cluster,
+    prepared_cluster, window,
 };
 use bailiwick_types::store::{Row, StoreError, WriteStore};
 use bailiwick_types::{GroupId, NodeId, ShardId};
@@ -126,17 +127,18 @@ fn config(running: &Running, number: u16) -> PathBuf {
     running.root().join(&name).join(format!("{name}.toml"))
 }
 
-/// The newest file of a group in a folder.
+/// The newest file of a group in a folder; names are group, time and position.
 fn file_of(folder: &Path, subject: &str) -> anyhow::Result<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         let name = path
-            .file_name()
+            .file_stem()
             .unwrap_or_default()
             .to_string_lossy()
             .into_owned();
-        if name.starts_with(&format!("{subject}-")) && name.ends_with(".bwsave") {
+        let of_subject = name.rsplitn(3, '-').nth(2) == Some(subject);
+        if of_subject && path.extension().is_some_and(|end| end == "bwsave") {
             found.push(path);
         }
     }
@@ -144,17 +146,18 @@ fn file_of(folder: &Path, subject: &str) -> anyhow::Result<PathBuf> {
     found.pop().with_context(|| format!("no file of {subject}"))
 }
 
-/// The files that belong on nodes of a region.
+/// The files that belong on nodes of a region, as far as the cluster has them.
 fn files_of(folder: &Path, region: &str) -> anyhow::Result<String> {
     let subjects: &[&str] = match region {
-        "eu" => &["directory", "FR", "DE"],
+        "eu" => &["directory", "FR", "FR-1", "DE"],
         _ => &["directory", "US"],
     };
-    let files = subjects.iter().map(|subject| {
-        let file = file_of(folder, subject)?;
-        Ok(file.display().to_string())
-    });
-    Ok(files.collect::<anyhow::Result<Vec<_>>>()?.join(" "))
+    let files = subjects
+        .iter()
+        .filter_map(|subject| file_of(folder, subject).ok());
+    let files: Vec<_> = files.map(|file| file.display().to_string()).collect();
+    ensure!(!files.is_empty(), "no snapshots in {}", folder.display());
+    Ok(files.join(" "))
 }
 
 /// Kills every vault node and takes their disks away.
@@ -499,6 +502,54 @@ async fn old_snapshots_are_of_no_use(
     Ok(())
 }
 
+/// A jurisdiction of two groups: each is saved for itself, and both come back together.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_partition_comes_back() -> anyhow::Result<()> {
+    let mut running = partitioned_cluster(binary(), 2).await?;
+    let mut desk = Desk::new(&running)?;
+    let at = inside(window(), 5);
+    let record = |number: u32| {
+        let account = format!("person-{}", number % 20);
+        ip(&account, "FR", "192.0.2.7", 1024 + number, &at)
+    };
+    running.put((0..200).map(record).collect()).await?;
+    let before = disclose(&running, "person-1", "case-1").await?;
+    ensure!(before.len() == 10, "{before:?}");
+    at_rest(&running).await?;
+    let folder = desk.folder.join("saved");
+    desk.set("BACKUPS", folder.display());
+    desk.run("save")?.done()?;
+    let records = |subject: &str| {
+        let header = verify(&file_of(&folder, subject)?)?.header;
+        anyhow::Ok(header.records)
+    };
+    let (home, further) = (records("FR")?, records("FR-1")?);
+    ensure!(
+        home > 0 && further > 0 && home + further == 200,
+        "{home} and {further}"
+    );
+    desk.set(
+        "APPROVER",
+        running.root().join("legal-2/legal-2.toml").display(),
+    );
+    desk.run("checkpoint")?.done()?;
+    destroy(&mut running)?;
+    let nodes = renumber(&running, 10)?;
+    desk.set("NODES", nodes.display());
+    restore_all(&mut running, &mut desk, &folder, &block("restore")?).await?;
+    eventually("a cosigned log", RETURN, || async {
+        cosigned(&running).await.map(Some)
+    })
+    .await?;
+    for number in 0..20 {
+        let account = format!("person-{number}");
+        ensure!(labels(&running, &account).await? == 10, "{account}");
+    }
+    let values = disclose(&running, "person-2", "case-2").await?;
+    ensure!(values.len() == 10, "{values:?}");
+    Ok(())
+}
+
 /// Two of three voters are gone for good; the third goes on alone, with all that was acknowledged.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_voter_is_recovered() -> anyhow::Result<()> {
@@ -586,8 +637,7 @@ fn keep_snapshots(root: &Path) -> anyhow::Result<()> {
 }
 
 /// Each group's newest scheduled snapshot verifies, there are few of each, and the nodes tell of them.
-async fn scheduled_snapshots_are_good(running: &Running) -> anyhow::Result<()> {
-    let mut desk = Desk::new(running)?;
+async fn scheduled_snapshots_are_good(running: &Running, desk: &mut Desk) -> anyhow::Result<()> {
     let kept = running.root().join("kept");
     desk.set("BACKUPS", kept.display());
     let files = eventually("snapshots of every group", PATIENCE, || async {
@@ -646,6 +696,10 @@ async fn a_rolling_restart_under_an_import_loses_nothing() -> anyhow::Result<()>
         Ok((stored(&running).await? > 0).then_some(()))
     })
     .await?;
+    // Saved under load: many chunks, and the import goes on.
+    let mut desk = Desk::new(&running)?;
+    desk.set("BACKUPS", desk.folder.join("under-load").display());
+    desk.run("save")?.done()?;
     let mut under_load = 0;
     for (number, _) in VAULTS {
         under_load += usize::from(import.runs()?);
@@ -667,5 +721,5 @@ async fn a_rolling_restart_under_an_import_loses_nothing() -> anyhow::Result<()>
     ensure!(done, "{}", std::fs::read_to_string(log).unwrap_or_default());
     let now = stored(&running).await?;
     ensure!(now == RECORDS as u64, "{now} of {RECORDS}");
-    scheduled_snapshots_are_good(&running).await
+    scheduled_snapshots_are_good(&running, &mut desk).await
 }
