@@ -80,7 +80,7 @@ operations! {
     /// Withdraw an enrolment.
     Revoke = 0x0206, "revoke", Vault;
     /// Stream a snapshot of a group, to be kept elsewhere.
-    SaveSnapshot = 0x0210, "save-snapshot", Vault;
+    SaveSnapshot = 0x0220, "save-snapshot", Vault;
     /// Open a sealing session.
     OpenSession = 0x0300, "open-session", Vault;
     /// Append a block of sealed records.
