@@ -33,6 +33,8 @@ pub struct JurisdictionTrust {
     _budget: Option<IgnoredAny>,
     #[serde(default, rename = "recipients")]
     _recipients: Option<IgnoredAny>,
+    #[serde(default, rename = "voters")]
+    _voters: Option<IgnoredAny>,
     #[serde(default, rename = "edges")]
     _edges: Option<IgnoredAny>,
     #[serde(default, rename = "policies")]

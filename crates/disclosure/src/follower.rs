@@ -13,12 +13,14 @@ use bailiwick_tlog::{
     Checkpoint, Hash, NoteSignature, SignError, SignedCheckpoint, cosign, empty_root, leaf_hash,
     node_hash,
 };
-use bailiwick_types::Timestamp;
+use bailiwick_types::limits::STAMP_LEAD;
+use bailiwick_types::{Name, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::facts::LogFacts;
 use crate::keys::MemberKeys;
 use crate::partitions::PartitionFacts;
+use crate::voucher::VouchedCheckpoint;
 
 /// Most leaves of one step; a longer log comes in several.
 pub const ADVANCE_LEAVES: usize = 4096;
@@ -95,8 +97,31 @@ pub enum FollowError {
         /// The leaf's index.
         index: u64,
     },
-    /// The leaves do not give the checkpoint's root. Both checkpoints are evidence and are kept.
-    #[error("the leaves do not give the root of the checkpoint of {} leaves", offered.checkpoint().size)]
+    /// A leaf's log time is more than [`STAMP_LEAD`] ahead of the own clock: one of both is wrong.
+    #[error("leaf {index}: logged at {stamp}, too far ahead of this clock's {now}")]
+    AheadOfClock {
+        /// The leaf's index.
+        index: u64,
+        /// Its log time.
+        stamp: Timestamp,
+        /// The own clock.
+        now: Timestamp,
+    },
+    /// The vault that sent the checkpoint is no voter that the trust file lists.
+    #[error("{sender} is no voter of this log as the trust file has it")]
+    UnknownVoter {
+        /// The vault.
+        sender: Name,
+    },
+    /// The voter that sent the checkpoint has not signed it.
+    #[error("the checkpoint is not signed by {sender} with the key that the trust file lists")]
+    NotSigned {
+        /// The vault.
+        sender: Name,
+    },
+    /// The log does not follow: the leaves do not give the checkpoint's root, or it has another root
+    /// at a size that was folded. Both checkpoints are evidence and are kept.
+    #[error("the log is forked: what was folded does not lead to the checkpoint of {} leaves", offered.checkpoint().size)]
     Fork {
         /// The checkpoint offered.
         offered: Box<SignedCheckpoint>,
@@ -129,16 +154,19 @@ impl LogFollower {
         self
     }
 
-    /// The follower after folding these leaves, which must end exactly at the checkpoint. `self`
-    /// stays as it is, so that a step that cannot be persisted is no step.
+    /// The follower after folding these leaves, which must end exactly at the checkpoint and may not
+    /// be dated ahead of the own clock, `now`. `self` stays as it is, so that a step that cannot be
+    /// persisted is no step.
     ///
     /// # Errors
     /// [`FollowError`]; nothing may be cosigned then.
     pub fn advance(
         &self,
         leaves: &[OpenedLeaf],
-        checkpoint: &SignedCheckpoint,
+        checkpoint: &VouchedCheckpoint,
+        now: Timestamp,
     ) -> Result<Self, FollowError> {
+        let checkpoint = checkpoint.signed();
         let offered = checkpoint.checkpoint();
         if offered.origin != self.origin {
             return Err(FollowError::OtherOrigin {
@@ -147,6 +175,13 @@ impl LogFollower {
             });
         }
         let (folded, size) = (self.size, offered.size);
+        let fork = || FollowError::Fork {
+            offered: Box::new(checkpoint.clone()),
+            remembered: self.last.clone().map(Box::new),
+        };
+        if self.root_at(size).is_some_and(|own| own != offered.root) {
+            return Err(fork());
+        }
         let needed = size.checked_sub(folded).ok_or(FollowError::Smaller {
             folded,
             offered: size,
@@ -163,19 +198,16 @@ impl LogFollower {
         }
         let mut next = self.clone();
         for leaf in leaves {
-            next.fold(leaf)?;
+            next.fold(leaf, now)?;
         }
         if next.root() != offered.root {
-            return Err(FollowError::Fork {
-                offered: Box::new(checkpoint.clone()),
-                remembered: self.last.clone().map(Box::new),
-            });
+            return Err(fork());
         }
         next.remember(checkpoint);
         Ok(next)
     }
 
-    fn fold(&mut self, leaf: &OpenedLeaf) -> Result<(), FollowError> {
+    fn fold(&mut self, leaf: &OpenedLeaf, now: Timestamp) -> Result<(), FollowError> {
         let index = self.size;
         let genesis = match &leaf.content {
             LeafContent::Genesis { origin } => Some(origin),
@@ -187,6 +219,10 @@ impl LogFollower {
         }
         if leaf.logged_at < self.time {
             return Err(FollowError::TimeRunsBack { index });
+        }
+        if leaf.logged_at > now.plus(STAMP_LEAD) {
+            let stamp = leaf.logged_at;
+            return Err(FollowError::AheadOfClock { index, stamp, now });
         }
         self.partitions
             .fold(index, &leaf.content)

@@ -26,6 +26,7 @@ pub mod partitions;
 pub mod refusal;
 pub mod release;
 pub mod trust;
+pub mod voucher;
 
 #[cfg(test)]
 mod tests;
@@ -41,3 +42,4 @@ pub use trust::{
     Budget, JurisdictionTrust, PolicyCopies, PolicyCopyError, PolicyReference, Seat, TrustError,
     TrustFile, TrustedRecipient,
 };
+pub use voucher::{ForkEvidence, VouchedCheckpoint};

@@ -4,6 +4,7 @@
 //! ```text
 //! [[jurisdictions]]
 //! jurisdiction = "FR"                 origin = "bailiwick.example/FR"
+//! [[jurisdictions.voters]]            name = "vault-1"  key = "<hex>"
 //! [jurisdictions.budget]              records_per_request = 1000    records_per_day = 10000
 //! [jurisdictions.roster.workflow]     needed = 2
 //! [[jurisdictions.roster.workflow.members]]
@@ -20,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bailiwick_envelope::certificate::{CertificateError, Committee, TrustRoster, TrustedCommittee};
 use bailiwick_envelope::{EncapsulationKey, IdentityKey};
 use bailiwick_policy::{Policy, RecipientFact, describe_toml_error};
-use bailiwick_tlog::{Checkpoint, NoteVerifier, empty_root};
+use bailiwick_tlog::{Checkpoint, KeyType, NoteVerifier, empty_root};
 use bailiwick_types::digest::parse_hex;
 use bailiwick_types::{Digest, Jurisdiction, Name, Role, Slot, Threshold};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
@@ -81,6 +82,8 @@ struct JurisdictionForm {
     roster: TrustRoster,
     budget: Budget,
     #[serde(default)]
+    voters: Vec<VoterForm>,
+    #[serde(default)]
     recipients: Vec<RecipientForm>,
     #[serde(default)]
     edges: Vec<EdgeForm>,
@@ -96,6 +99,13 @@ struct RecipientForm {
     certificate: Digest,
     #[serde(default)]
     authorities: Vec<Name>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VoterForm {
+    name: Name,
+    key: IdentityKey,
 }
 
 #[derive(Deserialize)]
@@ -190,6 +200,7 @@ pub struct JurisdictionTrust {
     pub(crate) origin: String,
     pub(crate) roster: TrustRoster,
     pub(crate) cosigners: Vec<Cosigner>,
+    pub(crate) voters: Vec<NoteVerifier>,
     pub(crate) recipients: Vec<TrustedRecipient>,
     pub(crate) edges: BTreeMap<Name, IdentityKey>,
     pub(crate) policies: Vec<PolicyReference>,
@@ -215,6 +226,12 @@ impl JurisdictionTrust {
     /// The members' cosigner keys, in canonical order.
     pub fn cosigners(&self) -> &[Cosigner] {
         &self.cosigners
+    }
+
+    /// The note keys of the vaults that may say what the log is, named as their certificates; none
+    /// means that no log is followed.
+    pub fn voters(&self) -> &[NoteVerifier] {
+        &self.voters
     }
 
     /// The recipients.
@@ -307,6 +324,7 @@ impl JurisdictionTrust {
         Ok(Self {
             jurisdiction,
             cosigners: cosigners(jurisdiction, &form.roster)?,
+            voters: voters(jurisdiction, form.voters)?,
             origin: form.origin,
             roster: form.roster,
             recipients: recipients(jurisdiction, form.recipients)?,
@@ -404,6 +422,27 @@ fn cosigners(
         }
     }
     Ok(cosigners)
+}
+
+/// A key that stood for two voters would let one vault speak for another.
+fn voters(
+    jurisdiction: Jurisdiction,
+    forms: Vec<VoterForm>,
+) -> Result<Vec<NoteVerifier>, TrustError> {
+    let (mut names, mut keys) = (BTreeSet::new(), BTreeSet::new());
+    let mut voters = Vec::new();
+    for form in forms {
+        if !names.insert(form.name.clone()) || !keys.insert(form.key) {
+            let reason = "a voter's name or key stands twice";
+            return Err(field(jurisdiction, "voters", reason));
+        }
+        let verifier = VerifyingKey::from_bytes(&form.key.0)
+            .ok()
+            .and_then(|key| NoteVerifier::new(form.name.as_str(), KeyType::Ed25519, key).ok());
+        let reason = "no usable Ed25519 key";
+        voters.push(verifier.ok_or_else(|| field(jurisdiction, "voters.key", reason))?);
+    }
+    Ok(voters)
 }
 
 fn recipients(

@@ -44,9 +44,10 @@ struct TrustJurisdiction {
     jurisdiction: Jurisdiction,
     origin: String,
     budget: TrustBudget,
+    voters: Vec<TrustKey>,
     roster: TrustRoster,
     recipients: Vec<TrustRecipient>,
-    edges: Vec<TrustEdge>,
+    edges: Vec<TrustKey>,
     policies: Vec<TrustPolicy>,
 }
 
@@ -64,8 +65,9 @@ struct TrustRecipient {
     authorities: Vec<Name>,
 }
 
+/// An edge's or a voter's key.
 #[derive(Serialize)]
-struct TrustEdge {
+struct TrustKey {
     name: Name,
     key: IdentityKey,
 }
@@ -202,6 +204,13 @@ impl Maker {
             let key = generate_signing_key(&keys.join(format!("{id}.key")))?;
             self.identities.insert(id, key);
         }
+        for (number, _) in VAULTS {
+            let id = name(&format!("vault-{number}"));
+            let data = self.root.join(id.as_str()).join("data");
+            fs::create_dir_all(&data)?;
+            let key = generate_signing_key(&data.join(bailiwick_node::vault::NOTE_KEY))?;
+            self.identities.insert(id, key);
+        }
         for (code, _, _) in JURISDICTIONS {
             let path = keys.join(format!("pseudonym-{code}.key"));
             bailiwick_node::files::write_secret(&path, &draw()?)?;
@@ -262,6 +271,7 @@ impl Maker {
                 records_per_request,
                 records_per_day,
             },
+            voters: self.voters()?,
             roster: TrustRoster {
                 workflow: self.committee(Role::Workflow)?,
                 legal_review: self.committee(Role::LegalReview)?,
@@ -272,7 +282,7 @@ impl Maker {
                 certificate,
                 authorities: vec![name(authority)],
             }],
-            edges: vec![TrustEdge {
+            edges: vec![TrustKey {
                 name: name(EDGE),
                 key: self.identity(&name(EDGE))?,
             }],
@@ -282,6 +292,18 @@ impl Maker {
                 digest: policy.digest(),
             }],
         })
+    }
+
+    /// Every vault's note key: whoever comes to lead a log may say what it is.
+    fn voters(&self) -> anyhow::Result<Vec<TrustKey>> {
+        let names = VAULTS
+            .iter()
+            .map(|(number, _)| name(&format!("vault-{number}")));
+        let voter = |id: Name| {
+            let key = self.identity(&id)?;
+            Ok(TrustKey { name: id, key })
+        };
+        names.map(voter).collect()
     }
 
     fn seeds(&self) -> Vec<Seed> {

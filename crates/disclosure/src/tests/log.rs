@@ -86,14 +86,16 @@ fn forked_log_refused() {
     let Err(FollowError::Fork {
         offered,
         remembered,
-    }) = honest.advance(&[], &fork)
+    }) = honest.advance(&[], &world.vouched(&fork), world.now)
     else {
         panic!("a fork was followed");
     };
     assert_eq!(*offered, fork);
     assert_eq!(remembered.as_deref(), honest.last_checkpoint());
     // Neither does it authorise a release, although everybody has cosigned it.
-    let mut fooled = LogFollower::new(ORIGIN).advance(&forked, &fork).unwrap();
+    let mut fooled = LogFollower::new(ORIGIN)
+        .advance(&forked, &world.vouched(&fork), world.now)
+        .unwrap();
     let mut signed = fork.clone();
     for member in &world.members {
         let cosignature = persist(fooled.clone()).cosign(&member.keys, NOON).unwrap();
@@ -109,10 +111,12 @@ fn forked_log_refused() {
         99,
     ));
     let longer = world.checkpoint_of(&forked);
-    fooled = fooled.advance(&forked[last + 1..], &longer).unwrap();
+    fooled = fooled
+        .advance(&forked[last + 1..], &world.vouched(&longer), world.now)
+        .unwrap();
     assert_eq!(fooled.size(), honest.size() + 1);
     assert!(matches!(
-        honest.advance(&forked[last + 1..], &longer),
+        honest.advance(&forked[last + 1..], &world.vouched(&longer), world.now),
         Err(FollowError::Fork { .. })
     ));
 }
@@ -153,7 +157,7 @@ fn leaves_must_be_exactly_what_the_checkpoint_adds() {
     let signed = world.checkpoint_of(&world.leaves);
     let count = world.leaves.len() as u64;
     let new = LogFollower::new(ORIGIN);
-    let short = new.advance(&world.leaves[1..], &signed);
+    let short = new.advance(&world.leaves[1..], &world.vouched(&signed), world.now);
     let expected = FollowError::Leaves {
         leaves: count - 1,
         needed: count,
@@ -162,13 +166,15 @@ fn leaves_must_be_exactly_what_the_checkpoint_adds() {
     let mut swapped = world.leaves.clone();
     swapped.swap(2, 3);
     assert!(matches!(
-        new.advance(&swapped, &signed),
+        new.advance(&swapped, &world.vouched(&signed), world.now),
         Err(FollowError::Fork { .. })
     ));
-    let folded = new.advance(&world.leaves, &signed).unwrap();
+    let folded = new
+        .advance(&world.leaves, &world.vouched(&signed), world.now)
+        .unwrap();
     let smaller = world.checkpoint_of(&world.leaves[..3]);
     assert_eq!(
-        folded.advance(&[], &smaller),
+        folded.advance(&[], &world.vouched(&smaller), world.now),
         Err(FollowError::Smaller {
             folded: count,
             offered: 3
@@ -176,21 +182,24 @@ fn leaves_must_be_exactly_what_the_checkpoint_adds() {
     );
     let other = LogFollower::new("bailiwick.example/DE");
     assert!(matches!(
-        other.advance(&world.leaves, &signed),
+        other.advance(&world.leaves, &world.vouched(&signed), world.now),
         Err(FollowError::OtherOrigin { .. })
     ));
     let unnamed = world.checkpoint_of(&world.leaves[1..]);
     assert_eq!(
-        new.advance(&world.leaves[1..], &unnamed),
+        new.advance(&world.leaves[1..], &world.vouched(&unnamed), world.now),
         Err(FollowError::Genesis { index: 0 })
     );
     let many = vec![world.leaves[0].clone(); ADVANCE_LEAVES + 1];
     assert_eq!(
-        new.advance(&many, &signed),
+        new.advance(&many, &world.vouched(&signed), world.now),
         Err(FollowError::TooMany(ADVANCE_LEAVES + 1))
     );
     // The same checkpoint again changes nothing.
-    assert_eq!(folded.advance(&[], &signed), Ok(folded.clone()));
+    assert_eq!(
+        folded.advance(&[], &world.vouched(&signed), world.now),
+        Ok(folded.clone())
+    );
 }
 
 /// Attack: a leaf that is dated back, so that an expired request looks alive.
@@ -203,7 +212,7 @@ fn log_time_does_not_run_back() {
     let signed = world.checkpoint_of(&world.leaves);
     let index = world.leaves.len() as u64 - 1;
     assert_eq!(
-        LogFollower::new(ORIGIN).advance(&world.leaves, &signed),
+        LogFollower::new(ORIGIN).advance(&world.leaves, &world.vouched(&signed), world.now),
         Err(FollowError::TimeRunsBack { index })
     );
 }
@@ -221,10 +230,14 @@ fn every_split_folds_to_the_same_state() {
     for size in 1..=world.leaves.len() {
         let signed = world.checkpoint_of(&world.leaves[..size]);
         stepwise = stepwise
-            .advance(&world.leaves[size - 1..size], &signed)
+            .advance(
+                &world.leaves[size - 1..size],
+                &world.vouched(&signed),
+                world.now,
+            )
             .unwrap();
         let at_once = LogFollower::new(ORIGIN)
-            .advance(&world.leaves[..size], &signed)
+            .advance(&world.leaves[..size], &world.vouched(&signed), world.now)
             .unwrap();
         assert_eq!(stepwise.root(), at_once.root());
         assert_eq!(stepwise.facts(), at_once.facts());
@@ -262,7 +275,12 @@ fn only_a_persisted_state_cosigns() {
     world.log(LeafContent::Unfreeze { by: name("x") });
     let signed = world.checkpoint_of(&world.leaves);
     let tail = &world.leaves[world.leaves.len() - 1..];
-    assert!(persisted.follower().advance(tail, &signed).is_ok());
+    assert!(
+        persisted
+            .follower()
+            .advance(tail, &world.vouched(&signed), world.now)
+            .is_ok()
+    );
 }
 
 /// The follower has not come so far, or the checkpoint is of another log.

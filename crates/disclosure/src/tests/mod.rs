@@ -12,4 +12,5 @@ mod partitions;
 mod quorum;
 mod release;
 mod trust;
+mod voters;
 mod world;

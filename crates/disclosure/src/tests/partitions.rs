@@ -415,7 +415,9 @@ fn folded_with(world: &World, content: LeafContent) -> Result<LogFollower, Follo
     let mut leaves = world.leaves.clone();
     leaves.push(leaf.clone());
     let signed = world.checkpoint_of(&leaves);
-    world.follower.advance(&[leaf], &signed)
+    world
+        .follower
+        .advance(&[leaf], &world.vouched(&signed), world.now)
 }
 
 /// A follower of one partition is on disk what it was before there were several; what it knows of

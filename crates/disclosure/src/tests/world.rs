@@ -37,6 +37,7 @@ use crate::keys::{DraftKeys, MemberKeys};
 use crate::refusal::ReleaseRefusal;
 use crate::release::{Approvable, Checks, ReleaseOrder};
 use crate::trust::{JurisdictionTrust, PolicyCopies, Seat, TrustFile};
+use crate::voucher::VouchedCheckpoint;
 
 /// 2026-11-24T12:00:00Z.
 pub(crate) const NOON: Timestamp = Timestamp(1_795_521_600_000_000);
@@ -79,7 +80,7 @@ pub(crate) fn subject(number: u8) -> SubjectPseudonym {
     SubjectPseudonym([number; 16])
 }
 
-fn signing_key(label: &str) -> SigningKey {
+pub(crate) fn signing_key(label: &str) -> SigningKey {
     SigningKey::from_bytes(&sha256(label.as_bytes()).0)
 }
 
@@ -365,13 +366,18 @@ impl World {
         SignedCheckpoint::new(checkpoint, voter).unwrap()
     }
 
+    /// The checkpoint as its voter sends it.
+    pub(crate) fn vouched(&self, signed: &SignedCheckpoint) -> VouchedCheckpoint {
+        VouchedCheckpoint::verify(signed.clone(), &self.trust, &name("vault-1")).unwrap()
+    }
+
     /// The follower folds what was logged; the members of the given places cosign.
     pub(crate) fn cosigned_by(&mut self, seats: &[Seat], at: Timestamp) -> SignedCheckpoint {
         let mut signed = self.checkpoint_of(&self.leaves);
         let from = self.follower.size() as usize;
         self.follower = self
             .follower
-            .advance(&self.leaves[from..], &signed)
+            .advance(&self.leaves[from..], &self.vouched(&signed), self.now)
             .unwrap();
         let persisted = persist(self.follower.clone());
         for place in seats {
@@ -527,10 +533,12 @@ pub(crate) fn trust_text(
     let mut text = format!(
         "[[jurisdictions]]\njurisdiction = \"FR\"\norigin = \"{ORIGIN}\"\n\
          budget = {{ records_per_request = 4000, records_per_day = 6000 }}\n\
+         voters = [{{ name = \"vault-1\", key = \"{}\" }}]\n\
          edges = [{{ name = \"edge-1\", key = \"{}\" }}]\n\
          policies = [{{ jurisdiction = \"FR\", path = \"fr.toml\", digest = \"{policy}\" }}]\n\
          recipients = [{{ name = \"desk\", key = \"{}\", certificate = \"{}\", \
          authorities = [\"tribunal-paris\"] }}]\n",
+        IdentityKey::of(&signing_key("vault")),
         IdentityKey::of(edge),
         hex(recipient.as_bytes()),
         Digest([6; 32]),

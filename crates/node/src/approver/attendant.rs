@@ -13,7 +13,8 @@ use bailiwick_api::session::{
     CertificateDraft, Certificates, OfferKeys, ReadCertificates, SignCertificate,
 };
 use bailiwick_disclosure::{
-    DraftKeys, FollowError, JurisdictionTrust, PersistedFollower, PolicyCopies, Seat,
+    DraftKeys, FollowError, ForkEvidence, JurisdictionTrust, PersistedFollower, PolicyCopies, Seat,
+    VouchedCheckpoint,
 };
 use bailiwick_envelope::certificate::VerifiedCertificate;
 use bailiwick_envelope::header::SessionHeader;
@@ -33,6 +34,8 @@ use crate::clock;
 
 /// Wait before the next attempt to reach a leader; doubled up to [`RETRY_CEILING`].
 pub(super) const RETRY: Duration = Duration::from_millis(50);
+/// How often a forked log is complained of, and looked whether an operator has acted.
+const FORK_REMINDER: Duration = Duration::from_secs(5);
 /// Most releases under way or remembered at once; the busiest day has a few hundred requests.
 const PENDING_RELEASES: usize = 16_384;
 /// Most sessions that wait for their certificate to be folded.
@@ -54,9 +57,13 @@ pub(super) enum AttendError {
     /// The stream ended.
     #[error("the stream ended")]
     Ended,
-    /// The log is not consistent with what was folded. An alarm; no cosignature, no release.
+    /// What the leader sent is not followed. No cosignature.
     #[error("the leader's log does not follow: {0}")]
-    Fork(#[from] Box<FollowError>),
+    Follow(#[from] Box<FollowError>),
+    /// Two checkpoints by voters that cannot both be true. An alarm; nothing is cosigned or released
+    /// until an operator has acted.
+    #[error("the log is forked")]
+    Fork(Box<ForkEvidence>),
     /// The own disk failed.
     #[error("the own disk failed: {0}")]
     Disk(#[from] super::keystore::KeystoreError),
@@ -100,6 +107,12 @@ impl Attendant {
         trust: JurisdictionTrust,
         policies: PolicyCopies,
     ) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            !trust.voters().is_empty(),
+            "the trust file lists no voters of {}: without [[jurisdictions.voters]], the note keys of \
+             its vaults, no log is followed",
+            shard.jurisdiction,
+        );
         let load = || {
             approver
                 .keystore
@@ -135,6 +148,7 @@ impl Attendant {
     /// Attends until `stop`, from one leader to the next.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut retry = RETRY;
+        self.wait_for_operator(&stop).await;
         loop {
             let before = self.follower.follower().size();
             let ended = tokio::select! {
@@ -146,9 +160,13 @@ impl Attendant {
                 .attending(self.shard.jurisdiction, false);
             match ended {
                 Ok(()) => {}
-                Err(AttendError::Fork(error)) => {
+                Err(AttendError::Fork(evidence)) => {
                     self.approver.metrics.not_cosigned.inc();
-                    tracing::error!(shard = %self.shard, %error, "alarm: this log is a fork");
+                    self.forked(&evidence, &stop).await;
+                }
+                Err(AttendError::Follow(error)) => {
+                    self.approver.metrics.not_cosigned.inc();
+                    tracing::error!(shard = %self.shard, %error, "alarm: this log is not followed");
                 }
                 Err(AttendError::Link(LinkError::Refused(Refusal::Rejected { code, message })))
                     if code == LOG_SHORTER =>
@@ -173,6 +191,40 @@ impl Attendant {
             }
             retry = (retry * 2).min(RETRY_CEILING);
         }
+    }
+
+    /// Keeps the evidence of a fork, raises the alarm, and waits for an operator.
+    async fn forked(&self, evidence: &ForkEvidence, stop: &CancellationToken) {
+        let jurisdiction = self.shard.jurisdiction;
+        let (offered, folded) = (evidence.offered.to_text(), evidence.folded.as_ref());
+        let folded = folded.map(|folded| folded.to_text());
+        tracing::error!(shard = %self.shard, offered, folded, "alarm: this log is forked");
+        if let Err(error) = self.approver.keystore.keep_fork(jurisdiction, evidence) {
+            // Both checkpoints stand in the line above. Without the file no operator can release the
+            // jurisdiction but by a restart.
+            tracing::error!(shard = %self.shard, %error, "the evidence of a fork is not kept");
+            let path = self.approver.keystore.fork_path(jurisdiction);
+            self.approver.metrics.forked(jurisdiction, Some(path));
+            return stop.cancelled().await;
+        }
+        self.wait_for_operator(stop).await;
+    }
+
+    /// While a fork's evidence lies in the key store, across restarts too, this log is not attended.
+    async fn wait_for_operator(&self, stop: &CancellationToken) {
+        let jurisdiction = self.shard.jurisdiction;
+        let path = self.approver.keystore.fork_path(jurisdiction);
+        while path.exists() {
+            self.approver
+                .metrics
+                .forked(jurisdiction, Some(path.clone()));
+            tracing::error!(shard = %self.shard, evidence = %path.display(), "alarm: this log is forked, nothing of it is cosigned or released");
+            tokio::select! {
+                () = tokio::time::sleep(FORK_REMINDER) => {}
+                () = stop.cancelled() => return,
+            }
+        }
+        self.approver.metrics.forked(jurisdiction, None);
     }
 
     async fn attend_once(&mut self) -> Result<(), AttendError> {
@@ -219,7 +271,7 @@ impl Attendant {
                 .attending(self.shard.jurisdiction, true);
             match event {
                 Event::Checkpoint { note, leaves } => {
-                    self.checkpoint(&note, &leaves, &mut sender).await?;
+                    self.checkpoint(link, &note, &leaves, &mut sender).await?;
                     self.acknowledge_waiting(link).await?;
                     self.attend_partitions(link).await?;
                 }
@@ -303,13 +355,21 @@ impl Attendant {
     /// Folds the leaves, persists, and only then cosigns.
     async fn checkpoint(
         &mut self,
+        link: &Link,
         note: &str,
         leaves: &[OpenedLeaf],
         sender: &mut StreamSender,
     ) -> Result<(), AttendError> {
         let signed = SignedCheckpoint::parse(note).map_err(|_| LinkError::Malformed)?;
-        let advanced = self.follower.follower().advance(leaves, &signed);
-        let advanced = advanced.map_err(Box::new)?;
+        let vouched = VouchedCheckpoint::verify(signed, &self.trust, link.node());
+        let advanced = vouched.and_then(|vouched| {
+            let follower = self.follower.follower();
+            follower.advance(leaves, &vouched, clock::now())
+        });
+        let advanced = advanced.map_err(|error| match ForkEvidence::of(&error) {
+            Some(evidence) => AttendError::Fork(Box::new(evidence)),
+            None => AttendError::Follow(Box::new(error)),
+        })?;
         let (approver, jurisdiction) = (self.approver.clone(), self.shard.jurisdiction);
         let persisted = tokio::task::spawn_blocking(move || {
             advanced.persisted(|follower| approver.keystore.persist(jurisdiction, follower))

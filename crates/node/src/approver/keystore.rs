@@ -13,7 +13,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bailiwick_disclosure::{DraftKeys, LogFollower, MemberKeys, PartitionFacts};
+use bailiwick_disclosure::{DraftKeys, ForkEvidence, LogFollower, MemberKeys, PartitionFacts};
 use bailiwick_envelope::Canonical;
 use bailiwick_envelope::certificate::{KeyCertificate, kid};
 use bailiwick_threshold::DecapsulationKey;
@@ -216,6 +216,25 @@ impl Keystore {
                 reason: "no followed log",
             }),
         }
+    }
+
+    /// Where a fork's evidence is kept. While it is there, nothing of this log is cosigned or released.
+    pub(super) fn fork_path(&self, of: Jurisdiction) -> PathBuf {
+        self.data.join(of.as_str()).join("fork-evidence")
+    }
+
+    /// Keeps both checkpoints of a fork; those of an earlier one stay.
+    pub(super) fn keep_fork(
+        &self,
+        of: Jurisdiction,
+        evidence: &ForkEvidence,
+    ) -> Result<(), KeystoreError> {
+        self.folder(of)?;
+        let path = self.fork_path(of);
+        if path.exists() {
+            return Ok(());
+        }
+        replace(&path, evidence.to_text().as_bytes())
     }
 
     /// Persists a followed log: what is on disk afterwards is this state, whole.

@@ -11,7 +11,7 @@ use bailiwick_transport::{
     CallError, ConnectOptions, Connection, ExpectedPeer, Operation, StreamReceiver, StreamSender,
     TlsIdentity,
 };
-use bailiwick_types::{PeerRole, ShardId, codec};
+use bailiwick_types::{Name, PeerRole, ShardId, codec};
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -142,6 +142,11 @@ impl Link {
         let opened = link.connection.open(Operation::Attend, header).await;
         let (sender, receiver) = opened.map_err(link_error)?;
         Ok((link, sender, receiver))
+    }
+
+    /// The node at the other end, as its certificate names it.
+    pub(super) fn node(&self) -> &Name {
+        &self.connection.peer().id
     }
 
     /// Calls the leader.

@@ -1,5 +1,9 @@
 //! What an approver counts. All names are documented in docs/metrics.md.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
 use bailiwick_types::Jurisdiction;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -12,6 +16,9 @@ use crate::exposition::OfJurisdiction;
 pub(super) struct ApproverMetrics {
     attending: Family<OfJurisdiction, Gauge>,
     followed: Family<OfJurisdiction, Gauge>,
+    forked: Family<OfJurisdiction, Gauge>,
+    /// Where the evidence of forks lies.
+    evidence: Mutex<BTreeMap<Jurisdiction, PathBuf>>,
     /// Checkpoints cosigned.
     pub(super) cosigned: Counter,
     /// Checkpoints refused: a fork or a bad checkpoint. Any is an alarm.
@@ -32,6 +39,8 @@ impl ApproverMetrics {
         let metrics = Self {
             attending: Family::default(),
             followed: Family::default(),
+            forked: Family::default(),
+            evidence: Mutex::default(),
             cosigned: Counter::default(),
             not_cosigned: Counter::default(),
             acknowledged: Counter::default(),
@@ -45,6 +54,12 @@ impl ApproverMetrics {
             "attending",
             "1 while the stream to the jurisdiction's leader is open",
             attending,
+        );
+        let forked = metrics.forked.clone();
+        own.register(
+            "forked",
+            "1 while a fork of the jurisdiction's log was seen and no operator has acted",
+            forked,
         );
         let followed = metrics.followed.clone();
         own.register("followed_leaves", "Leaves folded and kept", followed);
@@ -81,6 +96,7 @@ impl ApproverMetrics {
         }
         for jurisdiction in jurisdictions {
             metrics.attending(*jurisdiction, false);
+            metrics.forked(*jurisdiction, None);
         }
         metrics
     }
@@ -98,15 +114,37 @@ impl ApproverMetrics {
         self.followed.get_or_create(&labels).set(size as i64);
     }
 
-    /// Jurisdictions whose leader is not attended, one line each.
+    /// Notes that a log is forked and where the evidence lies, or that an operator has acted.
+    pub(super) fn forked(&self, jurisdiction: Jurisdiction, evidence: Option<PathBuf>) {
+        let labels = OfJurisdiction::from(jurisdiction);
+        let forked = self.forked.get_or_create(&labels);
+        forked.set(i64::from(evidence.is_some()));
+        let paths = self.evidence.lock();
+        let mut paths = paths.expect("nothing panics while it holds the paths");
+        match evidence {
+            Some(path) => paths.insert(jurisdiction, path),
+            None => paths.remove(&jurisdiction),
+        };
+    }
+
+    /// Jurisdictions whose leader is not attended, or whose log is forked, one line each.
     pub(super) fn unattended(&self, all: &[Jurisdiction]) -> Vec<String> {
+        let evidence = self.evidence.lock();
+        let evidence = evidence.expect("nothing panics while it holds the paths");
         let attended = |jurisdiction: Jurisdiction| {
             let labels = OfJurisdiction::from(jurisdiction);
             self.attending.get_or_create(&labels).get() == 1
         };
         let missing = all.iter().filter(|jurisdiction| !attended(**jurisdiction));
         missing
-            .map(|jurisdiction| format!("{jurisdiction}: no leader attended"))
+            .map(|jurisdiction| match evidence.get(jurisdiction) {
+                Some(path) => format!(
+                    "{jurisdiction}: its log is forked, nothing is released until an operator has \
+                     looked at {} and moved it away",
+                    path.display()
+                ),
+                None => format!("{jurisdiction}: no leader attended"),
+            })
             .collect()
     }
 }

@@ -16,16 +16,18 @@ use bailiwick_api::evidence::{
 use bailiwick_api::partition::{PartPage, ReadPart};
 use bailiwick_api::request::{ReadRequest, RequestView};
 use bailiwick_disclosure::checks::{
-    CosignedCheckpoint, LabelVerifier, LoggedRequest, NotFrozen, OwnReviewerApproved, PolicyPassed,
-    QuorumCertificate, ReleaseLogged, TouchedPartitions, VerifiedLabels, VerifiedSelection,
+    CheckpointRefusal, CosignedCheckpoint, LabelVerifier, LoggedRequest, NotFrozen,
+    OwnReviewerApproved, PolicyPassed, QuorumCertificate, ReleaseLogged, TouchedPartitions,
+    VerifiedLabels, VerifiedSelection,
 };
 use bailiwick_disclosure::{
-    Approvable, Checks, EvidenceBlock, EvidencePage, EvidenceRecord, ProvenLeaf, ReleaseOrder,
-    ReleaseRefusal,
+    Approvable, Checks, EvidenceBlock, EvidencePage, EvidenceRecord, ForkEvidence, ProvenLeaf,
+    ReleaseOrder, ReleaseRefusal, VouchedCheckpoint,
 };
 use bailiwick_envelope::Canonical;
 use bailiwick_envelope::certificate::VerifiedCertificate;
 use bailiwick_envelope::release::SealedPartial;
+use bailiwick_tlog::SignedCheckpoint;
 use bailiwick_transport::Operation;
 use bailiwick_types::{RequestId, ShardId};
 
@@ -153,7 +155,7 @@ impl Attendant {
             };
             let stepped = match release {
                 Release::Due => self.check(link, request).await,
-                Release::Intended(approvable) => self.execute(*approvable).await,
+                Release::Intended(approvable) => self.execute(link, *approvable).await,
                 Release::Sealed(partials) => {
                     match self.stopped(request) {
                         Some(Stopped::Recalled) => return Ok(()),
@@ -263,9 +265,8 @@ impl Attendant {
         let view: RequestView = link.call(Operation::ReadRequest, &read).await?;
         self.learn_certificates(link).await?;
         let now = clock::now();
+        let checkpoint = self.cosigned_checkpoint(link, &signed)?;
         let follower = self.follower.follower();
-        let checkpoint = CosignedCheckpoint::verify(&signed, &self.trust, follower, now);
-        let checkpoint = checkpoint.map_err(Check)?;
         let bytes = view.request.to_bytes();
         let logged = LoggedRequest::verify(&bytes, &checkpoint, follower, &self.trust, now);
         let logged = logged.map_err(Check)?;
@@ -319,6 +320,27 @@ impl Attendant {
         } else {
             // Refused, by a freeze most likely: everything is checked again when the log has moved.
             Ok(Step::Wait(Release::Due))
+        }
+    }
+
+    /// The checkpoint that enough members cosigned. One that its voter signed and that does not follow
+    /// is a fork, whoever cosigned it.
+    fn cosigned_checkpoint(
+        &self,
+        link: &Link,
+        signed: &SignedCheckpoint,
+    ) -> Result<CosignedCheckpoint, StepError> {
+        let follower = self.follower.follower();
+        let verified = CosignedCheckpoint::verify(signed, &self.trust, follower, clock::now());
+        let vouched = || VouchedCheckpoint::verify(signed.clone(), &self.trust, link.node());
+        match verified {
+            Err(CheckpointRefusal::Fork { .. }) if vouched().is_ok() => Err(StepError::Attend(
+                AttendError::Fork(Box::new(ForkEvidence {
+                    offered: signed.clone(),
+                    folded: follower.last_checkpoint().cloned(),
+                })),
+            )),
+            other => Ok(other.map_err(Check)?),
         }
     }
 
@@ -408,20 +430,22 @@ impl Attendant {
 
     /// With the own leaf under a cosigned checkpoint, and recall and freeze looked at once more:
     /// computes, seals, signs.
-    async fn execute(&mut self, approvable: Approvable) -> Result<Step, StepError> {
+    async fn execute(&mut self, link: &Link, approvable: Approvable) -> Result<Step, StepError> {
         let Some(signed) = self.cosigned.clone() else {
             return Ok(Step::Wait(Release::Intended(Box::new(approvable))));
         };
         let now = clock::now();
+        let checkpoint = match self.cosigned_checkpoint(link, &signed) {
+            Ok(checkpoint) => Ok(checkpoint),
+            Err(StepError::Refused(refusal)) => Err(refusal),
+            Err(error) => return Err(error),
+        };
         let follower = self.follower.follower();
-        let checkpoint = CosignedCheckpoint::verify(&signed, &self.trust, follower, now);
-        let logged = checkpoint
-            .map_err(ReleaseRefusal::from)
-            .and_then(|checkpoint| {
-                let logged =
-                    ReleaseLogged::verify(&approvable, &checkpoint, follower, &self.trust, now);
-                logged.map_err(ReleaseRefusal::from)
-            });
+        let logged = checkpoint.and_then(|checkpoint| {
+            let logged =
+                ReleaseLogged::verify(&approvable, &checkpoint, follower, &self.trust, now);
+            logged.map_err(ReleaseRefusal::from)
+        });
         let logged = match logged {
             Ok(logged) => logged,
             Err(refusal) if refusal.may_pass_later() => {

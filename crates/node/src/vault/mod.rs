@@ -21,7 +21,7 @@ use std::time::Duration;
 use anyhow::Context;
 use bailiwick_client::{Cluster, ClusterOptions};
 use bailiwick_consensus::{GroupKind, GroupSpec, Host, HostOptions, PeerAddress, RaftTimings};
-use bailiwick_envelope::SigningKey;
+use bailiwick_envelope::{IdentityKey, SigningKey};
 use bailiwick_shard::directory;
 use bailiwick_transport::{Server, ServerOptions, TlsIdentity};
 use bailiwick_types::{ClusterId, GroupId, Jurisdiction, Name, NodeId, Region, ShardId, Timestamp};
@@ -175,15 +175,21 @@ fn host_options(
     options
 }
 
+/// The file of a vault's note key in its data folder. Its public half stands in approvers' trust files
+/// before the vault comes to lead: it may be made beforehand, as any identity key.
+pub const NOTE_KEY: &str = "note.key";
+
 /// This node's note key: drawn once, listed with the log, signs only what is committed and applied.
 fn note_key(data: &Path) -> anyhow::Result<SigningKey> {
-    let path = data.join("note.key");
+    let path = data.join(NOTE_KEY);
     if !path.exists() {
         let mut secret = zeroize::Zeroizing::new([0; 32]);
         rand::Rng::fill_bytes(&mut rand::rng(), secret.as_mut_slice());
         files::write_secret(&path, &secret)?;
     }
-    Ok(files::read_signing_key(&path)?)
+    let key = files::read_signing_key(&path)?;
+    tracing::info!(key = %IdentityKey::of(&key), "signs checkpoints; approvers' trust files list this key");
+    Ok(key)
 }
 
 impl Vault {
