@@ -8,6 +8,8 @@ use bailiwick_tests::shared::Shared;
 mod certificates;
 #[path = "attacks/edges.rs"]
 mod edges;
+#[path = "attacks/forks.rs"]
+mod forks;
 #[path = "attacks/members.rs"]
 mod members;
 #[path = "attacks/recipients.rs"]

@@ -144,7 +144,7 @@ async fn another_recipient_reads_nothing_of_the_spool() -> anyhow::Result<()> {
 }
 
 /// An approver that attends this address only, and France only.
-fn attend_only(cluster: &Running, name: &str, seed: &str) -> anyhow::Result<String> {
+pub(crate) fn attend_only(cluster: &Running, name: &str, seed: &str) -> anyhow::Result<String> {
     let path = cluster.root().join(name).join(format!("{name}.toml"));
     let before = std::fs::read_to_string(&path)?;
     let mut config: toml::Table = before.parse()?;
@@ -179,7 +179,13 @@ async fn recipient_key_swapped_between_approval_and_release_releases_nothing() -
             codec::encode(&view).expect("encodes").into()
         };
         let members = ["workflow-1", "workflow-2", "workflow-3"];
-        let liar = LyingVault::start(cluster, &members, Arc::new(lie)).await?;
+        let liar = LyingVault::start_voter(
+            cluster,
+            &members,
+            Arc::new(lie),
+            Arc::new(AtomicBool::new(false)),
+        )
+        .await?;
         let mut honest = Vec::new();
         for name in members {
             honest.push(attend_only(cluster, name, &liar.address)?);

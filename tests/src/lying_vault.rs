@@ -3,11 +3,17 @@
 //! calls are passed on under the caller's own identity, of which the stories have the files.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
+use bailiwick_api::approver::Event;
 use bailiwick_api::cluster::ClusterDescription;
+use bailiwick_envelope::SigningKey;
+use bailiwick_node::files::read_signing_key;
+use bailiwick_node::vault::NOTE_KEY;
+use bailiwick_tlog::{SignedCheckpoint, sign_checkpoint};
 use bailiwick_transport::{
     CallError, ConnectOptions, Connection, ExpectedPeer, Handler, Operation, Refusal, Server,
     ServerHandle, ServerOptions, StreamReceiver, StreamSender, TlsIdentity,
@@ -39,6 +45,31 @@ struct Relay {
     callers: BTreeMap<Name, Arc<TlsIdentity>>,
     leader: Mutex<String>,
     lie: Lie,
+    voter: Option<Voter>,
+}
+
+/// A voter whose certificate and note key the liar has.
+struct Voter {
+    name: &'static str,
+    key: SigningKey,
+    forks: Arc<AtomicBool>,
+}
+
+impl Voter {
+    /// What an approver is sent: the true leader's checkpoints, as this voter's own, or with a root
+    /// that never was.
+    fn resign(&self, message: Bytes) -> anyhow::Result<Bytes> {
+        let Event::Checkpoint { note, leaves } = codec::decode(&message)? else {
+            return Ok(message);
+        };
+        let mut checkpoint = SignedCheckpoint::parse(&note)?.checkpoint().clone();
+        if self.forks.load(Ordering::Relaxed) {
+            checkpoint.root = [9; 32];
+        }
+        let signature = sign_checkpoint(self.name, &self.key, &checkpoint)?;
+        let note = SignedCheckpoint::new(checkpoint, signature)?.to_text();
+        Ok(codec::encode(&Event::Checkpoint { note, leaves })?.into())
+    }
 }
 
 impl LyingVault {
@@ -47,6 +78,35 @@ impl LyingVault {
     /// # Errors
     /// When a certificate or socket is missing.
     pub async fn start(cluster: &Running, callers: &[&str], lie: Lie) -> anyhow::Result<Self> {
+        Self::with_certificate_of(cluster, "vault-6", callers, lie, None).await
+    }
+
+    /// Begins to lie to these approvers with certificate and note key of vault-1, which is a voter of
+    /// France: without, they follow nothing. While `forks` is set its checkpoints have a root that never
+    /// was.
+    ///
+    /// # Errors
+    /// When a certificate, key or socket is missing.
+    pub async fn start_voter(
+        cluster: &Running,
+        callers: &[&str],
+        lie: Lie,
+        forks: Arc<AtomicBool>,
+    ) -> anyhow::Result<Self> {
+        let name = "vault-1";
+        let path = cluster.root().join(name).join("data").join(NOTE_KEY);
+        let key = read_signing_key(&path)?;
+        let voter = Some(Voter { name, key, forks });
+        Self::with_certificate_of(cluster, name, callers, lie, voter).await
+    }
+
+    async fn with_certificate_of(
+        cluster: &Running,
+        vault: &str,
+        callers: &[&str],
+        lie: Lie,
+        voter: Option<Voter>,
+    ) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?.to_string();
         let mut identities = BTreeMap::new();
@@ -61,8 +121,9 @@ impl LyingVault {
             callers: identities,
             leader: Mutex::new(first),
             lie,
+            voter,
         };
-        let tls = cluster.tls("vault-6")?;
+        let tls = cluster.tls(vault)?;
         let server = Server::serve(listener, tls, Arc::new(relay), ServerOptions::default())?;
         Ok(Self {
             address,
@@ -160,7 +221,13 @@ impl Relay {
         let down = async {
             loop {
                 match from_leader.recv().await {
-                    Ok(Some(message)) => sender.send(message).await.map_err(|e| refused(&e))?,
+                    Ok(Some(message)) => {
+                        let message = match &self.voter {
+                            Some(voter) => voter.resign(message).map_err(|e| refused(&e))?,
+                            None => message,
+                        };
+                        sender.send(message).await.map_err(|e| refused(&e))?;
+                    }
                     Ok(None) => return Ok(()),
                     Err(bailiwick_transport::StreamError::Refused(CallError::Refused {
                         message,

@@ -271,7 +271,7 @@ impl Maker {
                 records_per_request,
                 records_per_day,
             },
-            voters: self.voters()?,
+            voters: self.voters(code)?,
             roster: TrustRoster {
                 workflow: self.committee(Role::Workflow)?,
                 legal_review: self.committee(Role::LegalReview)?,
@@ -294,11 +294,12 @@ impl Maker {
         })
     }
 
-    /// Every vault's note key: whoever comes to lead a log may say what it is.
-    fn voters(&self) -> anyhow::Result<Vec<TrustKey>> {
-        let names = VAULTS
-            .iter()
-            .map(|(number, _)| name(&format!("vault-{number}")));
+    /// The note keys of the vaults that the jurisdiction's groups may be on: whoever comes to lead its
+    /// log may say what it is.
+    fn voters(&self, code: &str) -> anyhow::Result<Vec<TrustKey>> {
+        let region = region_of(code).context("every jurisdiction has a region")?;
+        let here = VAULTS.iter().filter(|(_, of)| *of == region.as_str());
+        let names = here.map(|(number, _)| name(&format!("vault-{number}")));
         let voter = |id: Name| {
             let key = self.identity(&id)?;
             Ok(TrustKey { name: id, key })
