@@ -5,7 +5,7 @@ use bailiwick_types::{RequestId, Timestamp};
 
 use crate::checks::checkpoint::CosignedCheckpoint;
 use crate::checks::freeze::{FrozenRefusal, NotFrozen};
-use crate::checks::policy::{PolicyRefusal, check_budget};
+use crate::checks::policy::{PolicyRefusal, check_budget, check_budget_of_day, day_of};
 use crate::checks::request::{RequestRefusal, check_alive};
 use crate::facts::LoggedRelease;
 use crate::follower::LogFollower;
@@ -94,10 +94,15 @@ impl ReleaseLogged {
             let index = release.place.index;
             release.intent == *intent && index >= from && index < to
         });
-        let leaf_index = logged.ok_or(missing)?.place.index;
+        let place = logged.ok_or(missing)?.place;
+        let leaf_index = place.index;
         check_alive(request.request(), history, follower, now)?;
         NotFrozen::verify(checkpoint, follower)?;
-        check_budget(trust, follower, approvable.quorum(), approvable.seat(), now)?;
+        let (quorum, seat) = (approvable.quorum(), approvable.seat());
+        check_budget(trust, follower, quorum, seat, now)?;
+        // The leaves that are counted carry the leader's stamps, and a leader can let them stand still:
+        // then they all fall on one day that is not this clock's.
+        check_budget_of_day(trust, follower, quorum, seat, day_of(place.logged_at))?;
         if approvable.labels().erase_by() <= now {
             return Err(ReleaseLoggedRefusal::EraseBy);
         }

@@ -165,7 +165,24 @@ pub(crate) fn check_budget(
         return Err(PolicyRefusal::RequestBudget { count, budget });
     }
     // Log time can run ahead of the own clock but never behind what was folded.
-    let day = now.max(follower.log_time()).seconds() / SECONDS_PER_DAY;
+    let day = day_of(now.max(follower.log_time()));
+    check_budget_of_day(trust, follower, quorum, seat, day)
+}
+
+/// The UTC day that an instant falls on.
+pub(crate) fn day_of(at: Timestamp) -> u64 {
+    at.seconds() / SECONDS_PER_DAY
+}
+
+/// Whether this release fits into what the member's leaves have left of a day's budget.
+pub(crate) fn check_budget_of_day(
+    trust: &JurisdictionTrust,
+    follower: &LogFollower,
+    quorum: &QuorumCertificate,
+    seat: Seat,
+    day: u64,
+) -> Result<(), PolicyRefusal> {
+    let (budget, count) = (trust.budget(), quorum.selection().count);
     let used = follower.facts().released_on(seat, day, quorum.request());
     if used.saturating_add(u64::from(count)) > u64::from(budget.records_per_day) {
         let budget = budget.records_per_day;

@@ -394,6 +394,42 @@ fn budgets_per_request_and_day_hold() {
     assert!(world.approvable(&second, at).is_ok());
 }
 
+/// Attack: a leader lets its stamps stand still, so that every release leaf falls on a day which is over
+/// and none counts on the own clock's. The budget of that day holds too.
+#[test]
+fn a_log_whose_time_stands_still_gives_no_second_budget() {
+    let at = seat(W1.0, W1.1);
+    let mut world = World::new();
+    world.trust.budget.records_per_day = 5;
+    let first = world.approved();
+    let second = world.submit(&world.request(2));
+    for role in Role::ALL {
+        world.approve(&second, seat(role, 1));
+        world.approve(&second, seat(role, 2));
+    }
+    let (stamp, tomorrow) = (world.now, world.now.plus(Duration::from_secs(43_200)));
+    let mut release = |world: &mut World, case| {
+        world.now = tomorrow;
+        let approvable = world.approvable(case, at).unwrap();
+        world.now = stamp;
+        world.log(LeafContent::Release(*approvable.intent()));
+        world.now = tomorrow;
+        world.release_logged(&approvable).map(drop)
+    };
+    assert_eq!(release(&mut world, &first), Ok(()));
+    let expected = PolicyRefusal::DayBudget {
+        used: 3,
+        count: 3,
+        budget: 5,
+    };
+    assert_eq!(
+        release(&mut world, &second),
+        Err(ReleaseRefusal::Logged(ReleaseLoggedRefusal::Budget(
+            expected
+        )))
+    );
+}
+
 /// An erased period key releases nothing, and no partial is half made.
 #[test]
 fn erased_key_releases_nothing() {
