@@ -21,6 +21,7 @@ use bailiwick_envelope::header::SessionHeader;
 use bailiwick_envelope::leaf::OpenedLeaf;
 use bailiwick_tlog::SignedCheckpoint;
 use bailiwick_transport::{Operation, StreamError, StreamReceiver, StreamSender};
+use bailiwick_types::limits::CERTIFICATE_PERIODS;
 use bailiwick_types::{CertificateId, KeyId, RequestId, ShardId, codec};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +39,9 @@ pub(super) const RETRY: Duration = Duration::from_millis(50);
 const FORK_REMINDER: Duration = Duration::from_secs(5);
 /// Most releases under way or remembered at once; the busiest day has a few hundred requests.
 const PENDING_RELEASES: usize = 16_384;
+/// Most drafts kept of a jurisdiction that became no certificate: 2 MB of keys. An operator may delete
+/// their files, `draft-*.keys`, when calls for keys were given up so often.
+const UNFINISHED_DRAFTS: usize = 64;
 /// Most sessions that wait for their certificate to be folded.
 pub(super) const WAITING_SESSIONS: usize = 256;
 /// Wait before a release that a partition did not answer for is tried again.
@@ -476,6 +480,14 @@ impl Attendant {
         let kept = match keystore.draft(jurisdiction, digest)? {
             Some(kept) => kept,
             None => {
+                // Who calls for keys is a vault, whose word is nobody's: neither its periods nor its
+                // drafts may fill this disk.
+                let periods = draft.call.periods.len();
+                let kept = keystore.unfinished_drafts(jurisdiction)?;
+                if !(1..=CERTIFICATE_PERIODS).contains(&periods) || kept >= UNFINISHED_DRAFTS {
+                    tracing::warn!(shard = %self.shard, %digest, periods, kept, "no keys are offered: too many periods, or drafts that became no certificate");
+                    return Ok(());
+                }
                 let fresh = DraftKeys::generate(&mut rand::rng(), draft.call.periods.len());
                 keystore.keep_draft(jurisdiction, digest, &fresh)?;
                 fresh

@@ -94,6 +94,23 @@ impl Keystore {
         }
     }
 
+    /// How many drafts have keys here and became no certificate.
+    pub(super) fn unfinished_drafts(&self, of: Jurisdiction) -> Result<usize, KeystoreError> {
+        let path = self.folder(of)?;
+        let io = |source| KeystoreError::Io {
+            path: path.clone(),
+            source,
+        };
+        let (mut drafts, mut named) = (0_usize, 0_usize);
+        for entry in std::fs::read_dir(&path).map_err(io)? {
+            let name = entry.map_err(io)?.file_name();
+            let name = name.to_string_lossy();
+            drafts += usize::from(name.starts_with("draft-") && name.ends_with(".keys"));
+            named += usize::from(name.ends_with(".draft"));
+        }
+        Ok(drafts.saturating_sub(named))
+    }
+
     /// Keeps the keys of a draft, before they are offered.
     pub(super) fn keep_draft(
         &self,
