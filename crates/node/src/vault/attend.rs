@@ -33,8 +33,13 @@ use crate::clock;
 const ROUND_PATIENCE: Duration = Duration::from_millis(250);
 /// A complete checkpoint is cosigned again after this long, so that it never becomes stale.
 const REFRESH: Duration = Duration::from_secs(5 * 60);
-/// How often the drive looks again when nothing woke it.
+/// How soon the drive looks again when nothing woke it, but a round is to be opened.
 const DRIVE_PERIOD: Duration = Duration::from_millis(250);
+/// How often an approver's stream is looked after when there is no news for it.
+const ATTEND_PERIOD: Duration = Duration::from_secs(5);
+/// And when nothing is to be done: only the refresh of a complete round needs it. A look reads the
+/// store, and a node may lead hundreds of groups.
+const QUIET_PERIOD: Duration = Duration::from_secs(30);
 
 /// A round of cosigning.
 struct Round {
@@ -112,6 +117,15 @@ impl Hub {
                     grown && age > ROUND_PATIENCE
                 }
             }
+        }
+    }
+
+    /// How soon to look again at a log of `size` leaves when nothing happens.
+    fn pause(&self, size: u64) -> Duration {
+        match &self.board().round {
+            Some(round) if size <= round.collecting.size() => QUIET_PERIOD,
+            None if size == 0 => QUIET_PERIOD,
+            _ => DRIVE_PERIOD,
         }
     }
 
@@ -246,11 +260,16 @@ impl Vault {
                 Ok(store) => blocking(move || look(&store)).await.ok().flatten(),
                 Err(_) => None,
             };
+            let mut pause = DRIVE_PERIOD;
             if let Some(looked) = looked {
                 // A further partition's log is committed to by the home group's, and cosigned there.
                 if shard.partition == 0 && hub.wants_round(looked.size) {
                     self.open_round(hub, shard, &looked);
                 }
+                pause = match shard.partition {
+                    0 => hub.pause(looked.size),
+                    _ => QUIET_PERIOD,
+                };
                 if mark.as_ref() != Some(&looked.mark) {
                     mark = Some(looked.mark);
                     hub.tell();
@@ -259,7 +278,7 @@ impl Vault {
             tokio::select! {
                 changed = applied.changed() => if changed.is_err() { return },
                 _ = news.changed() => {}
-                () = tokio::time::sleep(DRIVE_PERIOD) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
@@ -426,7 +445,7 @@ impl Attendance<'_> {
                     Ok(Some(bytes)) => self.take(&bytes)?,
                     Ok(None) | Err(_) => return Ok(()),
                 },
-                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                () = tokio::time::sleep(ATTEND_PERIOD) => {}
                 () = self.vault.stop.cancelled() => return Err(Refusal::Unavailable),
             }
         }

@@ -13,7 +13,7 @@ use bailiwick_types::{CommandKey, GroupId, Name, ShardId};
 use super::Vault;
 
 /// How long to wait before the directory is looked at again when nothing woke us.
-const RECONCILE_PERIOD: Duration = Duration::from_millis(500);
+const RECONCILE_PERIOD: Duration = Duration::from_secs(2);
 
 /// The log's origin line of a jurisdiction in a trust domain; a further partition's names it.
 pub(super) fn log_origin(trust_domain: &Name, shard: ShardId) -> String {
