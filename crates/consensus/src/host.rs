@@ -33,7 +33,7 @@ pub struct Host {
     /// One group is opened or removed at a time.
     changing: tokio::sync::Mutex<()>,
     closed: AtomicBool,
-    care: Mutex<Option<JoinHandle<()>>>,
+    care: Mutex<Vec<JoinHandle<()>>>,
     myself: Weak<Self>,
 }
 
@@ -73,11 +73,12 @@ impl Host {
             groups: RwLock::default(),
             changing: tokio::sync::Mutex::new(()),
             closed: AtomicBool::new(false),
-            care: Mutex::new(None),
+            care: Mutex::default(),
             myself: myself.clone(),
         });
         let care = tokio::spawn(care(host.myself.clone()));
-        *host.care.lock().unwrap_or_else(PoisonError::into_inner) = Some(care);
+        let rest = tokio::spawn(crate::rest::watch(host.myself.clone()));
+        *host.care.lock().unwrap_or_else(PoisonError::into_inner) = vec![care, rest];
         Ok(host)
     }
 
@@ -286,6 +287,11 @@ impl Host {
             .is_some_and(|group| group.leader() == Some(self.options.node))
     }
 
+    /// Whether nothing happens in the group, so that this node spends next to nothing on it.
+    pub fn rests(&self, id: GroupId) -> bool {
+        self.hosted(id).is_some_and(|group| group.rests())
+    }
+
     /// The state of all groups, by id.
     pub fn group_status(&self) -> Vec<GroupStatus> {
         self.all().iter().map(|group| group.status()).collect()
@@ -317,14 +323,11 @@ impl Host {
         self.closed.store(true, Ordering::Release);
         self.vigil.end();
         let _one = self.changing.lock().await;
-        let care = self
-            .care
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        if let Some(care) = care {
-            care.abort();
-        }
+        let care = {
+            let mut care = self.care.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *care)
+        };
+        care.iter().for_each(JoinHandle::abort);
         let groups = {
             let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *groups)

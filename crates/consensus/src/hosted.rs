@@ -20,6 +20,7 @@ use crate::log_store::LogStore;
 use crate::network::Network;
 use crate::options::{HostOptions, RaftTimings};
 use crate::raft::Raft;
+use crate::rest::Activity;
 use crate::retention::Retention;
 use crate::state_machine::{GroupMachine, MachineOptions, blocking};
 use crate::wire::{APPEND_ENTRIES, Target};
@@ -41,6 +42,7 @@ pub(crate) struct Hosted {
     /// The last leader that stamped too far ahead.
     distrusted: Mutex<Option<Distrusted>>,
     retention: Mutex<Retention>,
+    pub(crate) activity: Activity,
     watcher: JoinHandle<()>,
 }
 
@@ -142,6 +144,7 @@ impl Hosted {
             leadership,
             distrusted: Mutex::new(None),
             retention: Mutex::new(Retention::new(options.timings.keep_bytes)),
+            activity: Activity::new(),
             watcher,
         })
     }

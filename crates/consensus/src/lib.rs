@@ -20,6 +20,7 @@ pub mod offline;
 mod options;
 mod propose;
 mod raft;
+mod rest;
 mod retention;
 mod saved;
 mod serve;

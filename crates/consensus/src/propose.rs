@@ -90,6 +90,7 @@ impl Host {
         command: Bytes,
         deadline: Instant,
     ) -> Result<Bytes, Result<ForwardToLeader<Types>, ProposeError>> {
+        group.works();
         let stamp = group.stamp(self.now());
         let begun = Instant::now();
         let write = group.raft.client_write(Proposal { stamp, command });

@@ -198,6 +198,10 @@ impl Host {
             ));
         }
         group.machine.recorders().heard();
+        group.hears_leader();
+        if !request.entries.is_empty() {
+            group.works();
+        }
         Ok(())
     }
 
