@@ -3,6 +3,7 @@
 //! Only shapes: what a verb does is in `commands`, `dev` and `demo`.
 
 mod freeze;
+mod observe;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use crate::failure::EXIT_CODES;
 use crate::output::OutputForm;
 
 pub use freeze::FreezeOptions;
+pub use observe::{DebugOptions, DiagnoseOptions};
 
 /// Keeps phone numbers and IP addresses encrypted by jurisdiction, and discloses them only for one
 /// logged request that both committees approved.
@@ -134,6 +136,11 @@ pub enum OperatorVerb {
     Snapshot(SnapshotVerb),
     /// Make a stopped survivor the only voter of groups whose quorum is lost, offline.
     Recover(RecoverArguments),
+    /// Check a service on this machine: files, certificate, ports, disk, clock, log, peers.
+    Diagnose(DiagnoseOptions),
+    /// Write a bundle without identifiers or secrets, to hand on. With a profile, it has the cluster's
+    /// status too.
+    Debug(DebugOptions),
 }
 
 /// `bailiwick operator jurisdiction`.

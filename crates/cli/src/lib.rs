@@ -11,6 +11,7 @@ pub mod commands;
 pub mod connect;
 pub mod demo;
 pub mod dev;
+pub mod diagnosis;
 pub mod failure;
 pub mod keys;
 pub mod output;
@@ -64,6 +65,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Verb::Dev(options) => dev::run::run(options),
         Verb::Demo(options) => demo::run(options),
         Verb::Config(verb) => commands::config::run(verb, output),
+        Verb::Operator(OperatorVerb::Diagnose(options)) => {
+            service::run(commands::diagnose::diagnose(options, output))
+        }
+        Verb::Operator(OperatorVerb::Debug(options)) => {
+            let named = arguments.global.profile.as_ref();
+            let profile = named.map(|_| load_profile(arguments)).transpose()?;
+            service::run(commands::diagnose::debug(profile.as_ref(), options, output))
+        }
         Verb::Completions { shell } => {
             print_completions(*shell);
             Ok(())

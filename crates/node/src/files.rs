@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use bailiwick_envelope::SigningKey;
@@ -25,6 +25,17 @@ pub enum KeyFileError {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// Makes a folder, and those above it, that only its owner enters; one that is there stays as it is.
+///
+/// # Errors
+/// The system's error.
+pub fn create_private_folder(path: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
 }
 
 /// Reads 32 secret bytes.

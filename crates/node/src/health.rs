@@ -72,6 +72,11 @@ pub trait Health: Send + Sync + 'static {
     /// Its id, as in its certificate name.
     fn name(&self) -> &Name;
 
+    /// Where it listens for others, as its configuration says; an approver does not.
+    fn listen(&self) -> Option<&str> {
+        None
+    }
+
     /// Nothing when the service can do its work, else what is missing, one line each.
     fn missing(&self) -> Vec<String>;
 
@@ -99,6 +104,8 @@ pub struct HealthReport {
     pub service: ServiceKind,
     /// Its id.
     pub name: Name,
+    /// Where it listens for others, if it does.
+    pub listen: Option<String>,
     /// Where it stands.
     pub standing: Standing,
     /// Whether its cluster was initialised, as far as it knows.
@@ -122,6 +129,7 @@ impl HealthReport {
         Self {
             service: service.kind(),
             name: service.name().clone(),
+            listen: service.listen().map(str::to_owned),
             standing,
             initialized: standing != Standing::Uninitialised,
             standby: standing == Standing::Standby,

@@ -12,6 +12,7 @@ mod exposition;
 pub mod files;
 mod hardening;
 pub mod health;
+pub mod machine;
 mod process;
 pub mod telemetry;
 pub mod vault;

@@ -14,6 +14,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::clock;
 use crate::exposition::{Exposition, Unlabelled, Word};
 use crate::health::{Health, ServiceKind};
+use crate::machine::disk_space;
 
 /// Clock ticks of a second in /proc: fixed by Linux for what programs see.
 const TICKS: f64 = 100.0;
@@ -87,12 +88,9 @@ impl ProcessMetrics {
 
     fn encode_disk(&self, metrics: &mut Exposition<'_>) -> Result<(), Error> {
         // A disk that does not answer has no line: its absence is the alarm.
-        let disk = rustix::fs::statvfs(&self.data).ok();
-        let bytes = |blocks: fn(&rustix::fs::StatVfs) -> u64| {
-            let disk = disk.as_ref();
-            disk.map(|disk| (Unlabelled, (blocks(disk) * disk.f_frsize) as f64))
-        };
-        let (size, free) = (bytes(|disk| disk.f_blocks), bytes(|disk| disk.f_bavail));
+        let disk = disk_space(&self.data).ok();
+        let size = disk.map(|disk| (Unlabelled, disk.size as f64));
+        let free = disk.map(|disk| (Unlabelled, disk.free as f64));
         let unit = || Some(Unit::Bytes);
         let help = "Size of the disk under the data folder";
         metrics.gauge("bailiwick_disk_size", unit(), help, size)?;

@@ -1,4 +1,5 @@
-//! `bailiwick config check`: a file is parsed by the very types that use it.
+//! `bailiwick config check`: a file is parsed by the very types that use it, and what a service's file names
+//! is looked at.
 
 use std::path::Path;
 
@@ -6,9 +7,11 @@ use bailiwick_disclosure::TrustFile;
 use bailiwick_node::config::{ApproverConfig, EdgeConfig, VaultConfig};
 use bailiwick_policy::Policy;
 
+use super::{diagnose, service};
 use crate::args::{ConfigKind, ConfigVerb};
+use crate::diagnosis::{self, Level};
 use crate::failure::{Failure, chain};
-use crate::output::Output;
+use crate::output::{Output, note};
 use crate::profile::Profile;
 
 /// Runs the verb.
@@ -34,7 +37,24 @@ pub fn run(verb: &ConfigVerb, output: Output) -> Result<(), Failure> {
         ("kind", word(kind).to_owned()),
         ("is", summary),
     ]);
-    Ok(())
+    match kind {
+        ConfigKind::Vault | ConfigKind::Approver | ConfigKind::Edge => surroundings(file, output),
+        ConfigKind::Profile | ConfigKind::Trust | ConfigKind::Policy => Ok(()),
+    }
+}
+
+/// What a service's file names: files with their rights, the certificate's name, ports. Findings go to
+/// standard error, so that the result stays one document.
+fn surroundings(file: &Path, output: Output) -> Result<(), Failure> {
+    let service = diagnose::load(file)?;
+    let findings = service::run(async { Ok(diagnosis::of_configuration(&service).await) })?;
+    for finding in &findings {
+        if finding.level != Level::Ok || !output.is_json() {
+            let (level, check) = (finding.level.as_str(), finding.check);
+            note(format!("{level:4}  {check}: {}. {}", finding.found, finding.remedy).trim_end());
+        }
+    }
+    diagnose::judge(&format!("the service of {}", file.display()), &findings)
 }
 
 /// Parses a file as a kind, and says in a few words what it is.

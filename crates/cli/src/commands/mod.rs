@@ -2,6 +2,7 @@
 //! demonstration need takes values and returns values; only `run` prints.
 
 pub mod config;
+pub mod diagnose;
 pub mod disclose;
 pub mod freeze;
 pub mod import;

@@ -101,6 +101,9 @@ pub async fn run(cluster: &Cluster, verb: &OperatorVerb, output: Output) -> Resu
         OperatorVerb::Snapshot(_) | OperatorVerb::Recover(_) => {
             unreachable!("offline verbs need no profile and are run before")
         }
+        OperatorVerb::Diagnose(_) | OperatorVerb::Debug(_) => {
+            unreachable!("these need no cluster and are run before")
+        }
     }
 }
 

@@ -54,7 +54,7 @@ pub(super) struct Keystore {
 impl Keystore {
     /// Opens the folder, made when it is not there.
     pub(super) fn open(data: &Path) -> Result<Self, KeystoreError> {
-        std::fs::create_dir_all(data).map_err(|source| KeystoreError::Io {
+        files::create_private_folder(data).map_err(|source| KeystoreError::Io {
             path: data.to_owned(),
             source,
         })?;

@@ -69,7 +69,7 @@ pub async fn run(config: EdgeConfig, stop: CancellationToken) -> anyhow::Result<
         config.name,
     );
     let reload = tls.watch(RELOAD_PERIOD);
-    std::fs::create_dir_all(&config.data)
+    files::create_private_folder(&config.data)
         .with_context(|| format!("create {}", config.data.display()))?;
     let mut registry = prometheus_client::registry::Registry::default();
     let edge = Arc::new(Edge::start(
@@ -172,6 +172,10 @@ impl Health for Edge {
 
     fn name(&self) -> &Name {
         &self.config.name
+    }
+
+    fn listen(&self) -> Option<&str> {
+        Some(&self.config.listen)
     }
 
     fn missing(&self) -> Vec<String> {

@@ -82,6 +82,8 @@ pub async fn run(config: VaultConfig, stop: CancellationToken) -> anyhow::Result
     let tls = TlsIdentity::load(config.tls.files(), config.trust_domain.clone())
         .context("load the TLS identity")?;
     let reload = tls.watch(RELOAD_PERIOD);
+    files::create_private_folder(&config.data)
+        .with_context(|| format!("create {}", config.data.display()))?;
     let _lock = DataLock::take(&config.data)?;
     anyhow::ensure!(
         !is_unfinished(&config.data),
@@ -248,6 +250,10 @@ impl Health for Vault {
 
     fn name(&self) -> &Name {
         &self.config.name
+    }
+
+    fn listen(&self) -> Option<&str> {
+        Some(&self.config.listen)
     }
 
     fn missing(&self) -> Vec<String> {
