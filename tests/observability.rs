@@ -311,7 +311,7 @@ fn check_figures(scrapes: &BTreeMap<&str, (ServiceKind, Scrape)>) -> anyhow::Res
     at_least(vault, "bailiwick_group_apply_seconds_count", &french, 5.0)?;
     at_least(vault, "bailiwick_wal_fsync_seconds_count", &[], 5.0)?;
     at_least(vault, "bailiwick_jurisdiction_store_bytes", &french, 1.0)?;
-    at_least(vault, "bailiwick_jurisdiction_records", &french, 1.0)?;
+    at_least(vault, "bailiwick_group_records", &french, 1.0)?;
     at_least(vault, "bailiwick_key_periods_ahead", &french, 3.0)?;
     at_least(vault, "bailiwick_attending_approvers", &french, 3.0)?;
     at_least(vault, "bailiwick_committee_threshold", &french, 2.0)?;

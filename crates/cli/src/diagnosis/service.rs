@@ -177,6 +177,10 @@ impl ServiceFile {
             ("tls.certificate".to_owned(), tls.certificate.clone()),
             ("tls.authorities".to_owned(), tls.authorities.clone()),
         ];
+        for (number, family) in tls.families.iter().enumerate() {
+            let key = format!("tls.families[{number}].authorities");
+            files.push((key, family.authorities.clone()));
+        }
         if let Some(revocations) = &tls.revocations {
             files.push(("tls.revocations".to_owned(), revocations.clone()));
         }

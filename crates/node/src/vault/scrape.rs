@@ -13,7 +13,6 @@ use bailiwick_shard::query;
 use bailiwick_shard::view::ShardInfo;
 use bailiwick_storage::{SYNC_LATENCY_BOUNDS_US, WalStatistics};
 use bailiwick_transport::{RefusalReason, ServerHandle};
-use bailiwick_types::store::StoreError;
 use bailiwick_types::{Jurisdiction, NodeId, ShardId};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet};
@@ -233,34 +232,37 @@ struct Home {
 }
 
 impl Scrape {
-    /// The jurisdictions whose home group is here and has begun. A store that cannot be read ends
-    /// the process elsewhere; here it has no lines.
-    fn homes(&self, statuses: &[GroupStatus]) -> Vec<Home> {
-        let homes = statuses.iter().filter_map(|status| {
+    /// Every shard here that has begun; with the jurisdiction's outlook where it is the home group. A
+    /// store that cannot be read ends the process elsewhere; here it has no lines.
+    fn shards(&self, statuses: &[GroupStatus]) -> (Vec<(GroupLabels, ShardInfo)>, Vec<Home>) {
+        let (mut shards, mut homes) = (Vec::new(), Vec::new());
+        for status in statuses {
             let GroupKind::Shard(shard) = status.kind else {
-                return None;
+                continue;
             };
-            let is_home = shard == ShardId::home(shard.jurisdiction);
-            let view = self.vault.host.read_local(status.id).ok();
-            let view = view.filter(|_| is_home)?;
-            let read = || -> Result<Option<Home>, StoreError> {
-                let Some(info) = query::shard_info(&view)? else {
-                    return Ok(None);
-                };
-                let outlook = outlook(&view, clock::now())?;
-                let jurisdiction = shard.jurisdiction;
-                Ok(Some(Home {
-                    jurisdiction,
-                    info,
-                    outlook,
-                }))
+            let Ok(view) = self.vault.host.read_local(status.id) else {
+                continue;
             };
-            read().unwrap_or_else(|error| {
-                tracing::error!(%shard, %error, "a store was not read for a scrape");
-                None
-            })
-        });
-        homes.collect()
+            let info = query::shard_info(&view);
+            let read = info.and_then(|info| Ok((info, outlook(&view, clock::now())?)));
+            match read {
+                Ok((Some(info), outlook)) => {
+                    let labels = GroupLabels::of(status.id.0, status.kind);
+                    shards.push((labels, info.clone()));
+                    let jurisdiction = shard.jurisdiction;
+                    if shard == ShardId::home(jurisdiction) {
+                        homes.push(Home {
+                            jurisdiction,
+                            info,
+                            outlook,
+                        });
+                    }
+                }
+                Ok((None, _)) => {}
+                Err(error) => tracing::error!(%shard, %error, "a store was not read for a scrape"),
+            }
+        }
+        (shards, homes)
     }
 
     fn encode_jurisdictions(
@@ -285,7 +287,11 @@ impl Scrape {
         let help = "Groups on this node that its region may not hold";
         let violations = [(Unlabelled, self.violations(statuses) as f64)];
         metrics.gauge("bailiwick_placement_violations", None, help, violations)?;
-        let homes = self.homes(statuses);
+        let (shards, homes) = self.shards(statuses);
+        let records = shards.iter();
+        let records = records.map(|(labels, info)| (*labels, info.records as f64));
+        let help = "Records in all live periods of the group";
+        metrics.gauge("bailiwick_group_records", None, help, records)?;
         encode_holdings(metrics, &homes)?;
         encode_keys(metrics, &homes)
     }
@@ -325,12 +331,6 @@ fn encode_holdings(metrics: &mut Exposition<'_>, homes: &[Home]) -> Result<(), E
         let homes = homes.iter();
         homes.map(move |home| (OfJurisdiction::from(home.jurisdiction), read(home)))
     };
-    metrics.gauge(
-        "bailiwick_jurisdiction_records",
-        None,
-        "Records in all live periods of the home group",
-        of(|home| home.info.records as f64),
-    )?;
     metrics.gauge(
         "bailiwick_jurisdiction_log_leaves",
         None,
