@@ -170,7 +170,11 @@ impl LogFacts {
             | LeafContent::Partitions { .. }
             | LeafContent::PartitionRoot(_)
             | LeafContent::Block { .. }
-            | LeafContent::Part(_) => {}
+            // What concerns the keys' own lives is folded apart from it.
+            | LeafContent::Part(_)
+            | LeafContent::Roster(_)
+            | LeafContent::EraseIntent(_)
+            | LeafContent::Erased(_) => {}
             LeafContent::Certificate { certificate } => {
                 self.certificates.entry(*certificate).or_insert(place);
             }

@@ -393,6 +393,7 @@ impl KeyCertificate {
             .collect();
         Ok(VerifiedCertificate {
             certificate: self,
+            in_force: None,
             id,
             kids,
         })
@@ -427,6 +428,8 @@ pub fn kid(certificate: &CertificateId, period: u16) -> KeyId {
 #[derive(Clone, Debug)]
 pub struct VerifiedCertificate {
     certificate: KeyCertificate,
+    /// The body with a roster's successors in their slots; none while no update is in force.
+    in_force: Option<CertificateBody>,
     id: CertificateId,
     kids: Vec<KeyId>,
 }
@@ -437,9 +440,18 @@ impl VerifiedCertificate {
         self.id
     }
 
-    /// What is certified.
+    /// What is certified; of [`crate::roster::Roster::certificate_at`], with the successors in
+    /// their slots.
     pub fn body(&self) -> &CertificateBody {
-        &self.certificate.body
+        self.in_force.as_ref().unwrap_or(&self.certificate.body)
+    }
+
+    /// The same certificate, periods and ids with another committee. Only a roster may say which.
+    pub(crate) fn with_body(&self, body: CertificateBody) -> Self {
+        Self {
+            in_force: Some(body),
+            ..self.clone()
+        }
     }
 
     /// The certificate as it was verified.

@@ -14,8 +14,10 @@ use serde::{Deserialize, Serialize};
 use crate::approval::{Approval, RefusalCode};
 use crate::canonical_serde;
 use crate::encoding::{Canonical, DecodeError, Decoder, Encoder};
+use crate::erasure::{EraseIntent, ErasureAttestation};
 use crate::partition::{PARTITIONS, PartitionRoot};
 use crate::release::ReleaseIntent;
+use crate::roster::SignedRosterUpdate;
 use crate::selection::Selection;
 use crate::tags::{HashTag, hash};
 
@@ -97,6 +99,12 @@ pub enum LeafContent {
     },
     /// A partition froze its part of a request's selection; in the log of that partition.
     Part(Selection),
+    /// A certificate's roster changes, a day from now.
+    Roster(Box<SignedRosterUpdate>),
+    /// A member is about to destroy a period's keys.
+    EraseIntent(EraseIntent),
+    /// A member has destroyed a period's keys.
+    Erased(ErasureAttestation),
 }
 
 impl LeafContent {
@@ -119,6 +127,9 @@ impl LeafContent {
             Self::PartitionRoot(_) => LeafKind::PartitionRoot,
             Self::Block { .. } => LeafKind::Block,
             Self::Part(_) => LeafKind::Part,
+            Self::Roster(_) => LeafKind::Roster,
+            Self::EraseIntent(_) => LeafKind::EraseIntent,
+            Self::Erased(_) => LeafKind::Erased,
         }
     }
 
@@ -139,7 +150,10 @@ impl LeafContent {
             | Self::Unfreeze { .. }
             | Self::Partitions { .. }
             | Self::PartitionRoot(_)
-            | Self::Block { .. } => None,
+            | Self::Block { .. }
+            | Self::Roster(_)
+            | Self::EraseIntent(_)
+            | Self::Erased(_) => None,
         }
     }
 }
@@ -169,6 +183,9 @@ pub enum LeafKind {
     PartitionRoot = 33,
     Block = 34,
     Part = 35,
+    Roster = 21,
+    EraseIntent = 22,
+    Erased = 23,
 }
 
 impl LeafKind {
@@ -191,6 +208,9 @@ impl LeafKind {
             Self::PartitionRoot => "partition-root",
             Self::Block => "block",
             Self::Part => "part",
+            Self::Roster => "roster",
+            Self::EraseIntent => "erase-intent",
+            Self::Erased => "erased",
         }
     }
 }
@@ -219,6 +239,9 @@ impl Canonical for LeafContent {
             Self::PartitionRoot(root) => encoder.list(|e| root.encode(e)),
             Self::Block { manifest } => encoder.digest(manifest),
             Self::Part(selection) => encoder.list(|e| selection.encode(e)),
+            Self::Roster(signed) => encoder.list(|e| signed.encode(e)),
+            Self::EraseIntent(intent) => encoder.list(|e| intent.encode(e)),
+            Self::Erased(attestation) => encoder.list(|e| attestation.encode(e)),
         };
     }
 
@@ -277,6 +300,13 @@ impl Canonical for LeafContent {
                 manifest: decoder.digest("leaf.manifest")?,
             },
             35 => Self::Part(Selection::from_bytes(decoder.bytes("leaf.part")?)?),
+            21 => Self::Roster(Box::new(SignedRosterUpdate::from_bytes(
+                decoder.bytes("leaf.roster")?,
+            )?)),
+            22 => Self::EraseIntent(EraseIntent::from_bytes(decoder.bytes("leaf.intent")?)?),
+            23 => Self::Erased(ErasureAttestation::from_bytes(
+                decoder.bytes("leaf.erased")?,
+            )?),
             _ => return Err(DecodeError::value("leaf.kind", "unknown kind")),
         })
     }

@@ -1,5 +1,5 @@
 //! The canonical encoding, the domain tags, and every object that is signed or hashed, each with its
-//! verification. Follows docs/cryptography.md sections 3 to 8.
+//! verification. Follows docs/cryptography.md sections 3 to 8, 10 and 11.
 //!
 //! Not here: sealing and opening (`bailiwick-threshold`), the log (`bailiwick-tlog`), and messages
 //! between processes (`bailiwick-api`, which carry these objects as canonical bytes).
@@ -9,15 +9,21 @@ pub mod approval;
 pub mod block;
 pub mod certificate;
 pub mod encoding;
+pub mod erasure;
 pub mod header;
+pub mod hold;
 pub mod keys;
 pub mod label;
 pub mod leaf;
 pub mod offer;
+pub mod order;
 pub mod partition;
 pub mod record;
 pub mod release;
 pub mod request;
+pub mod resupply;
+pub mod roster;
+pub mod schedule;
 pub mod selection;
 pub mod tags;
 

@@ -70,6 +70,10 @@ tags! {
         Policy = "policy",
         /// A hold's capsule input.
         Hold = "hold",
+        /// A hold's order.
+        HoldOrder = "holdorder",
+        /// A roster update.
+        RosterUpdate = "update",
         /// A command's key, from what it does.
         CommandKey = "command",
         /// A document of an order.
@@ -100,8 +104,18 @@ tags! {
         Release = "rel",
         /// A member refuses to release.
         Refuse = "refuse",
+        /// A member is about to erase a period's keys.
+        EraseIntent = "erase",
         /// A member attests erasure.
         Erased = "erased",
+        /// A member signs a roster update.
+        RosterUpdate = "roster",
+        /// A holder re-supplies its keys of an old session.
+        Resupply = "resupply",
+        /// A reviewer decides about a hold.
+        Hold = "hold",
+        /// A member states that it keeps a hold's capsules.
+        Capsules = "capsules",
     }
 }
 

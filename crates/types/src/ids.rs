@@ -100,6 +100,10 @@ byte_id! {
     SelectionId, 32
 }
 byte_id! {
+    /// A hold: `H("holdorder", order)`.
+    HoldId, 32
+}
+byte_id! {
     /// Identifies the cluster: 16 random bytes drawn when it is initialised.
     ClusterId, 16
 }

@@ -20,8 +20,8 @@ pub use committee::{Role, Slot, SlotMask, Threshold};
 pub use digest::Digest;
 pub use identity::{Identity, PeerRole};
 pub use ids::{
-    CertificateId, ClusterId, CommandKey, GroupId, KeyId, Name, NodeId, RecordId, RequestId,
-    SelectionId, SessionId, SessionNonce, SubjectPseudonym,
+    CertificateId, ClusterId, CommandKey, GroupId, HoldId, KeyId, Name, NodeId, RecordId,
+    RequestId, SelectionId, SessionId, SessionNonce, SubjectPseudonym,
 };
 pub use jurisdiction::{Jurisdiction, ParseJurisdictionError, Region, ShardId};
 pub use time::{Minute, ParseTimeError, Timestamp};

@@ -161,5 +161,24 @@ fn says(content: &LeafContent) -> String {
         }
         LeafContent::Block { manifest } => manifest.short(),
         LeafContent::Part(part) => format!("{} records of this group frozen", part.count),
+        LeafContent::Roster(signed) => {
+            let update = &signed.update;
+            let (role, slot, why) = (update.role, update.slot, update.departure.as_str());
+            format!("{role} slot {slot} changes: {why}; in force after a day")
+        }
+        LeafContent::EraseIntent(intent) => {
+            let period = Digest(intent.kid.0).short();
+            format!(
+                "{} slot {} erases period {period}",
+                intent.role, intent.slot
+            )
+        }
+        LeafContent::Erased(done) => {
+            let period = Digest(done.kid.0).short();
+            format!(
+                "{} slot {} has erased period {period}",
+                done.role, done.slot
+            )
+        }
     }
 }
