@@ -7,7 +7,7 @@ use std::fmt;
 
 use bailiwick_envelope::acknowledgement::{SessionAcknowledgement, Verdict};
 use bailiwick_envelope::certificate::VerifiedCertificate;
-use bailiwick_envelope::header::{HeaderBody, VerifiedHeader};
+use bailiwick_envelope::header::{HeaderBody, SealedPart, VerifiedHeader};
 use bailiwick_envelope::release::RecordValues;
 use bailiwick_envelope::{Decoder, MacTag, SigningKey};
 use bailiwick_types::{Digest, Role, SessionId, Slot, SlotMask};
@@ -121,7 +121,23 @@ pub fn open_part(
     slot: Slot,
     key: &DecapsulationKey,
 ) -> Result<MemberPart, PartError> {
-    let keys = open_keys(header, certificate, role, slot, key)?;
+    let part = header.header().part(role, slot).ok_or(PartError)?;
+    open_sealed_part(header, certificate, part, key)
+}
+
+/// Opens a part that is not the header's own: what a successor was re-supplied and sealed to itself
+/// (docs/cryptography.md section 10). The commitments are those of the header all the same.
+///
+/// # Errors
+/// [`PartError`], the same for every cause.
+pub fn open_sealed_part(
+    header: &VerifiedHeader,
+    certificate: &VerifiedCertificate,
+    part: &SealedPart,
+    key: &DecapsulationKey,
+) -> Result<MemberPart, PartError> {
+    let (role, slot) = (part.role, part.slot);
+    let keys = open_keys_of(header, certificate, part, key)?;
     let holders = keys.iter().map(|(set, _, _)| *set).collect();
     let roots: Vec<Chain> = keys
         .iter()
@@ -141,7 +157,7 @@ pub fn open_part(
 /// A session key with its set and its context.
 type HeldKey = (SlotMask, SessionKey, Digest);
 
-/// Opens a part and checks every commitment.
+/// Opens the header's part of a member and checks every commitment.
 pub(crate) fn open_keys(
     header: &VerifiedHeader,
     certificate: &VerifiedCertificate,
@@ -149,12 +165,22 @@ pub(crate) fn open_keys(
     slot: Slot,
     key: &DecapsulationKey,
 ) -> Result<Vec<HeldKey>, PartError> {
-    let body = header.body();
+    let part = header.header().part(role, slot).ok_or(PartError)?;
+    open_keys_of(header, certificate, part, key)
+}
+
+/// Opens a part and checks every commitment.
+pub(crate) fn open_keys_of(
+    header: &VerifiedHeader,
+    certificate: &VerifiedCertificate,
+    part: &SealedPart,
+    key: &DecapsulationKey,
+) -> Result<Vec<HeldKey>, PartError> {
+    let (body, role, slot) = (header.body(), part.role, part.slot);
     let threshold = certificate.body().committee(role).threshold;
     if certificate.period_of(&body.kid).is_none() || !threshold.has(slot) {
         return Err(PartError);
     }
-    let part = header.header().part(role, slot).ok_or(PartError)?;
     let info = part_info(&body.hash(), role, slot);
     let plaintext = hpke::open(key, &info, &part.sealed).map_err(|_| PartError)?;
     let sets = threshold.holder_sets().into_iter();
@@ -172,7 +198,7 @@ pub(crate) fn open_keys(
 }
 
 /// The keys of `E((A, kap) ..)` when the sets are exactly these in order.
-fn read_keys(plaintext: &[u8], holders: &[SlotMask]) -> Option<Vec<SessionKey>> {
+pub(crate) fn read_keys(plaintext: &[u8], holders: &[SlotMask]) -> Option<Vec<SessionKey>> {
     let mut decoder = Decoder::new(plaintext);
     let mut keys = Vec::with_capacity(holders.len());
     for set in holders {

@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 pub mod by_hand;
+pub mod time_vectors;
 pub mod vectors;
 
 use std::collections::BTreeMap;
