@@ -187,6 +187,12 @@ impl MemberKeys {
         self.periods.remove(&(jurisdiction, kid)).is_some()
     }
 
+    /// Drops the keys of all other jurisdictions from memory.
+    pub(crate) fn keep_only(&mut self, jurisdiction: Jurisdiction) {
+        self.periods.retain(|(of, _), _| *of == jurisdiction);
+        self.documents.retain(|(of, _), _| *of == jurisdiction);
+    }
+
     /// Offers fresh keys for a draft, with the name and reviewers of the own trust file.
     ///
     /// # Errors

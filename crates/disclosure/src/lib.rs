@@ -18,26 +18,34 @@
 //! and dials (`bailiwick-node`).
 
 pub mod checks;
+pub mod erasure;
 pub mod evidence;
 pub mod facts;
 pub mod follower;
+pub mod key_life;
 pub mod keys;
 pub mod partitions;
 pub mod refusal;
 pub mod release;
+pub mod splits;
+pub mod subjects;
 pub mod trust;
 pub mod voucher;
 
 #[cfg(test)]
 mod tests;
 
+pub use erasure::{ErasureError, PlannedErasure, RestingKeys, plan_erasures};
 pub use evidence::{EvidenceBlock, EvidencePage, EvidenceRecord, ProvenLeaf};
 pub use facts::{LeafPlace, LogFacts, RequestHistory};
 pub use follower::{FollowError, LogFollower, PersistedFollower};
+pub use key_life::KeyLife;
 pub use keys::{DraftKeys, KeysError, MemberKeys};
 pub use partitions::PartitionFacts;
 pub use refusal::{ReleaseRefusal, SignedRefusal};
 pub use release::{Approvable, Checks, MismatchError, ReleaseError, ReleaseOrder};
+pub use splits::{ReleasedRequest, SplitAlert, SplitBy, split_alerts};
+pub use subjects::{SubjectRefusal, SubjectsConfirmed};
 pub use trust::{
     Budget, JurisdictionTrust, PolicyCopies, PolicyCopyError, PolicyReference, Seat, TrustError,
     TrustFile, TrustedRecipient,

@@ -33,9 +33,15 @@ fn calls_values(text: &str) -> bool {
 /// What only the release order may name.
 fn names_a_partials_making(text: &str) -> bool {
     calls_values(text)
-        || ["MemberPart", "open_part(", "seal_partial"]
-            .iter()
-            .any(|word| text.contains(word))
+        || [
+            "MemberPart",
+            "open_part(",
+            "open_sealed_part(",
+            "open_capsule(",
+            "seal_partial",
+        ]
+        .iter()
+        .any(|word| text.contains(word))
 }
 
 /// Attack: an endpoint that relies on its callers to check access (zama kms). There is one choke

@@ -5,12 +5,15 @@
     reason = "a story that cannot be set up is a failed test"
 )]
 
+mod erasure;
 mod evidence;
 mod keys;
 mod log;
 mod partitions;
 mod quorum;
 mod release;
+mod splits;
+mod subjects;
 mod trust;
 mod voters;
 mod world;
