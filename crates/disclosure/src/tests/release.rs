@@ -408,7 +408,7 @@ fn a_log_whose_time_stands_still_gives_no_second_budget() {
         world.approve(&second, seat(role, 2));
     }
     let (stamp, tomorrow) = (world.now, world.now.plus(Duration::from_secs(43_200)));
-    let mut release = |world: &mut World, case| {
+    let release = |world: &mut World, case| {
         world.now = tomorrow;
         let approvable = world.approvable(case, at).unwrap();
         world.now = stamp;
