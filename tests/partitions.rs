@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use bailiwick_api::evidence::{Ciphertexts, ReadCiphertext};
 use bailiwick_api::partition::PartPage;
-use bailiwick_cli::dev::layout::{AUDITOR, INTAKE, RECIPIENT};
+use bailiwick_cli::dev::layout::{AUDITOR, EDGE, INTAKE, RECIPIENT};
 use bailiwick_cli::dev::stage::home;
 use bailiwick_client::auditor::read_log;
 use bailiwick_client::intake::Intake;
@@ -124,6 +124,7 @@ async fn records_of_every_partition_open_when_both_quorums_act() -> anyhow::Resu
     a_freeze_and_a_recall_reach_every_partition(&cluster).await?;
     a_lost_leader_of_a_partition(&mut cluster).await?;
     a_vault_that_shows_an_unlogged_block_is_refused(&mut cluster).await?;
+    new_sessions_after_restarts(&mut cluster).await?;
     the_log_commits_to_the_partitions(&cluster).await
 }
 
@@ -317,6 +318,26 @@ async fn a_vault_that_shows_an_unlogged_block_is_refused(
     for name in members {
         cluster.restart(name).await?;
     }
+    Ok(())
+}
+
+/// Approvers that were restarted answer the sessions of an edge that was: in every partition.
+async fn new_sessions_after_restarts(cluster: &mut Running) -> anyhow::Result<()> {
+    cluster.restart(EDGE).await?;
+    let (before, _) = groups(cluster).await?;
+    let mut records = Vec::new();
+    for (partition, number) in one_of_each(cluster)? {
+        let port = 5000 + u32::from(partition);
+        let address = format!("198.51.100.{number}");
+        let at = inside(window(), 4);
+        records.push(ip(&account(number), "FR", &address, port, &at));
+    }
+    cluster.put(records).await?;
+    let (after, _) = groups(cluster).await?;
+    let one_more = before
+        .iter()
+        .all(|(partition, records)| after[partition] == records + 1);
+    ensure!(one_more, "{before:?}, then {after:?}");
     Ok(())
 }
 

@@ -249,16 +249,18 @@ fn a_record_left_out_of_a_part_is_refused() {
 #[test]
 fn a_part_that_was_not_frozen_is_refused() {
     let mut partitioned = Partitioned::new();
-    let case = partitioned.approved();
+    let request = partitioned.world.request(1);
     let other = LeafContent::Part(Selection {
         request: RequestId([9; 32]),
-        ..case.selection.clone()
+        ..partitioned.world.find(&request).selection
     });
     let other = partitioned.append(other);
+    let case = partitioned.approved();
     let own = partitioned.append(LeafContent::Part(case.selection.clone()));
     let size = partitioned.log.len() as u64;
     let refusal = LabelRefusal::PartNotLogged { partition: HERE };
-    for (index, size) in [(1, partitioned.rooted), (other, size), (own, size)] {
+    let rooted = partitioned.rooted;
+    for (index, size) in [(1, rooted), (other, rooted), (own, size)] {
         let mut shown = case.clone();
         shown.part = Some((HERE, partitioned.proven(index, size)));
         assert_eq!(partitioned.refused_labels(&shown), refusal);

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::ops::Bound;
 use std::time::Instant;
 
+use bailiwick_envelope::partition::partition_of;
 use bailiwick_shard::{BlockStored, Outcome};
 use bailiwick_types::store::{MemoryStore, ReadStore, Row, StoreError, Table, WriteStore};
 
@@ -86,4 +87,25 @@ fn a_record_costs_three_puts_and_one_get() {
     assert!(bytes < 230.0, "{bytes} bytes of keys and values a record");
     let micros = elapsed.as_secs_f64() * 1e6 / 4096.0;
     eprintln!("apply: {micros:.2} us a record, {bytes:.0} B of keys and values");
+}
+
+/// Besides its records, a block of a further partition costs a leaf, its place, and nodes of the tree.
+#[test]
+fn a_further_partitions_block_costs_a_leaf() {
+    let home = World::partitioned(2);
+    let mut world = World::further(&home, 1);
+    let number = (1..).find(|number| partition_of(&subject(*number), 2) == 1);
+    let session = world.open("edge-1", 1);
+    let records = world.records_of(number.unwrap(), 4096);
+    let block = session.block(world.now, records);
+    let command = world.command("edge-1", append(&block));
+    let mut store = Counting {
+        inner: world.store.clone(),
+        ..Counting::default()
+    };
+    let outcome = bailiwick_shard::apply(&mut store, world.now, &command).unwrap();
+    let outcome = Outcome::from_bytes(&outcome).unwrap();
+    assert_eq!(outcome, Outcome::BlockStored(BlockStored::default()));
+    let more = store.puts - (3 * 4096 + 4);
+    assert!((3..=8).contains(&more), "{more} more puts");
 }
