@@ -12,14 +12,15 @@ use serde::{Deserialize, Serialize};
 /// Most records of one page.
 pub const PAGE_RECORDS: u32 = 1024;
 
-/// `Operation::ReadEvidence`; answers [`Evidence`].
+/// `Operation::ReadEvidence`; answers [`Evidence`]. A further partition is asked by
+/// [`crate::partition::ReadPart`].
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct ReadEvidence {
     /// The home shard.
     pub shard: ShardId,
     /// The request.
     pub request: RequestId,
-    /// The first record of the selection wanted.
+    /// The first record of the home shard's part of the selection wanted.
     pub from: u32,
     /// At most this many, at most [`PAGE_RECORDS`].
     pub limit: u32,
@@ -129,11 +130,11 @@ pub struct Partials {
 /// `Operation::ReadCiphertext`; answers [`Ciphertexts`].
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct ReadCiphertext {
-    /// The home shard.
+    /// The shard: each that the request's subjects are in holds a part of the selection.
     pub shard: ShardId,
     /// The request.
     pub request: RequestId,
-    /// The first record of the selection wanted.
+    /// The first record of this shard's part wanted.
     pub from: u32,
     /// At most this many, at most [`PAGE_RECORDS`].
     pub limit: u32,

@@ -305,6 +305,12 @@ impl Vault {
             documents,
         } = message;
         let id = request.id();
+        if shard.partition > 0 {
+            return Err(Refusal::Rejected {
+                code: "not-home".to_owned(),
+                message: format!("{shard} is not its jurisdiction's home shard"),
+            });
+        }
         self.leads(shard)?;
         self.check_enrolled(asked.peer, shard).await?;
         let mut attempts = 0;
@@ -481,13 +487,18 @@ impl Vault {
         if count == 1 {
             std::future::pending::<()>().await;
         }
-        let mut carried = Carried::default();
+        let (mut carried, mut behind) = (Carried::default(), false);
         loop {
-            if self.host.is_leader(group)
-                && let Err(refusal) = self.tend_once(shard, count, &mut carried).await
+            let tended = match self.host.is_leader(group) {
+                true => self.tend_once(shard, count, &mut carried).await,
+                false => Ok(()),
+            };
+            if let Err(refusal) = &tended
+                && !behind
             {
-                tracing::debug!(%shard, %refusal, "not everything was carried");
+                tracing::warn!(%shard, %refusal, "a partition is behind its home group");
             }
+            behind = tended.is_err();
             tokio::time::sleep(TEND_PERIOD).await;
         }
     }
