@@ -338,6 +338,13 @@ impl<'a> LabelVerifier<'a> {
     }
 
     fn page_of(&mut self, partition: u16, page: &EvidencePage) -> Result<(), LabelRefusal> {
+        if self
+            .parts
+            .last()
+            .is_none_or(|part| part.partition != partition)
+        {
+            return Err(LabelRefusal::Partition(partition));
+        }
         if page.records.len() > PAGE_RECORDS {
             return Err(LabelRefusal::Page(page.records.len()));
         }
