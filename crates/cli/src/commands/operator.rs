@@ -133,6 +133,7 @@ async fn create(cluster: &Cluster, verb: &JurisdictionVerb, output: Output) -> R
     output.fields(&[
         ("jurisdiction", code.to_string()),
         ("regions", regions.join(", ")),
+        ("partitions", partitions.to_string()),
         ("state", "created".to_owned()),
     ]);
     Ok(())
