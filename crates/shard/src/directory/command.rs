@@ -2,9 +2,12 @@
 
 use bailiwick_types::codec::{self, CodecError};
 use bailiwick_types::{
-    ClusterId, CommandKey, Digest, GroupId, Jurisdiction, Name, NodeId, Region, ShardId,
+    ClusterId, CommandKey, Digest, GroupId, Jurisdiction, Name, NodeId, Region, ShardId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
+
+use super::jurisdictions::ChangeJurisdiction;
+use super::standing::{Autopilot, DiskId};
 
 /// One command of the directory, encoded with [`bailiwick_types::codec`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,15 +61,63 @@ pub enum DirectoryCommandBody {
     },
     /// A jurisdiction's groups are placed.
     CreateJurisdiction(CreateJurisdiction),
-    /// A group's voter is replaced by a node that the jurisdiction allows.
+    /// A group's wanted voter is replaced by a node that the jurisdiction allows.
     ReplaceVoter {
-        /// The group; not the directory.
+        /// The group; 0 is the directory.
         group: GroupId,
         /// The voter that goes.
         remove: NodeId,
         /// The node that comes.
         add: NodeId,
     },
+    /// A node begins with a disk. The first one counts for good: a node whose disk was wiped has
+    /// forgotten its votes and must come back under a new id.
+    BeginNode {
+        /// The node.
+        node: NodeId,
+        /// What it drew when its disk was blank.
+        disk: DiskId,
+    },
+    /// No group shall be on the node any more, or groups may be there again.
+    DrainNode {
+        /// The node.
+        node: NodeId,
+        /// Whether it drains.
+        draining: bool,
+    },
+    /// The directory's leader has, or has again, or has no more contact with a node.
+    NodeContact {
+        /// The node.
+        node: NodeId,
+        /// When it was last heard of, once that is longer ago than the grace; `None` when it is back.
+        lost_since: Option<Timestamp>,
+    },
+    /// Who is in fact a member of a group, as its leader's committed log says.
+    GroupMembers {
+        /// The group; 0 is the directory.
+        group: GroupId,
+        /// Voters and learners; of the directory, where every node is one or the other, the voters.
+        members: Vec<NodeId>,
+    },
+    /// A jurisdiction's rules change.
+    ChangeJurisdiction(ChangeJurisdiction),
+    /// A jurisdiction takes no records and requests any more; what it has stays where it is.
+    RetireJurisdiction {
+        /// The jurisdiction.
+        jurisdiction: Jurisdiction,
+        /// Its version as the caller saw it.
+        expected: u64,
+    },
+    /// A retired jurisdiction's groups leave all nodes, with everything in them. Its code never
+    /// comes back.
+    DeleteJurisdiction {
+        /// The jurisdiction.
+        jurisdiction: Jurisdiction,
+        /// Its version as the caller saw it.
+        expected: u64,
+    },
+    /// How the cluster judges its nodes.
+    ConfigureAutopilot(Autopilot),
 }
 
 /// A vault node.
@@ -164,9 +215,65 @@ pub enum DirectoryRejection {
     /// The node still has groups.
     #[error("node {0} still has groups")]
     NodeInUse(NodeId),
-    /// The jurisdiction exists.
-    #[error("jurisdiction {0} exists already")]
+    /// The jurisdiction exists, or was deleted and never comes back.
+    #[error("jurisdiction {0} exists already, or did: a code is used once")]
     JurisdictionExists(Jurisdiction),
+    /// No such jurisdiction.
+    #[error("jurisdiction {0} does not exist")]
+    UnknownJurisdiction(Jurisdiction),
+    /// The jurisdiction was changed by somebody else meanwhile.
+    #[error("{jurisdiction} is at version {found}, not {expected}: look at it again")]
+    Version {
+        /// The jurisdiction.
+        jurisdiction: Jurisdiction,
+        /// What the caller saw.
+        expected: u64,
+        /// What it is.
+        found: u64,
+    },
+    /// The jurisdiction is not in the state that the change begins from.
+    #[error("jurisdiction {jurisdiction} is {state}")]
+    JurisdictionState {
+        /// The jurisdiction.
+        jurisdiction: Jurisdiction,
+        /// Its state.
+        state: super::jurisdictions::JurisdictionState,
+    },
+    /// A jurisdiction names too many regions.
+    #[error("{count} regions: a jurisdiction allows at most {limit}")]
+    Regions {
+        /// How many it names.
+        count: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The node began with another disk: what it promised is forgotten.
+    #[error(
+        "node {0} began with another disk: a node whose disk was wiped is replaced under a new id"
+    )]
+    OtherDisk(NodeId),
+    /// Without this node a group would lack voters.
+    #[error(
+        "without node {node} {eligible} nodes are left for {jurisdiction}, {needed} are needed"
+    )]
+    NodeNeeded {
+        /// The node.
+        node: NodeId,
+        /// The jurisdiction whose groups would lack voters.
+        jurisdiction: Jurisdiction,
+        /// Sound nodes in its regions without this one.
+        eligible: usize,
+        /// Voters needed.
+        needed: u8,
+    },
+    /// A setting of the autopilot is impossible.
+    #[error("{field}: {reason}")]
+    Autopilot {
+        /// The setting.
+        field: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Not an odd number from 1 to 7.
     #[error("{0} replicas: a group has an odd number of voters, 1 to 7")]
     Replicas(u8),

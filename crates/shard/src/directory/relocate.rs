@@ -46,7 +46,9 @@ pub fn relocate(
     let state: Option<DirectoryState> = read(store, DIRECTORY, &[])?;
     let mut state = state.ok_or(RelocateError::Blank)?;
     state.view.nodes.clear();
+    state.view.standings.clear();
     state.view.directory_voters.clear();
+    state.view.directory_members.clear();
     nodes.sort_by_key(|node| node.id);
     for node in nodes {
         state.add_node(node)?;
@@ -63,7 +65,11 @@ pub fn relocate(
             jurisdiction,
             reason,
         })?;
-        state.view.groups.push(GroupEntry { voters, ..group });
+        // It comes from a snapshot that has its members: nobody makes it anew.
+        let mut moved = GroupEntry::new(group.id, group.shard, voters.clone());
+        moved.members = voters;
+        moved.begun = true;
+        state.view.groups.push(moved);
     }
     state.view.version += 1;
     state.view.directory_voters = directory_voters(&state.view);

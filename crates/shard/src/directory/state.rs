@@ -1,28 +1,28 @@
 //! Applying the directory's commands, and its one query.
 //!
-//! The directory is small (at most 64 nodes and 250 jurisdictions): its whole state is one row.
+//! The directory is small (at most 64 nodes and 250 jurisdictions): its whole state is one row. What
+//! commands do to nodes is in `standing`, to jurisdictions and groups in `jurisdictions`.
 
 use bailiwick_types::store::{ReadStore, StoreError, WriteStore};
 use bailiwick_types::{
-    ClusterId, Digest, GroupId, Jurisdiction, Name, NodeId, Region, ShardId, Timestamp, codec,
+    ClusterId, GroupId, Jurisdiction, Name, NodeId, Region, ShardId, Timestamp, codec,
 };
 use serde::{Deserialize, Serialize};
 
 use super::command::{
-    CreateJurisdiction, DirectoryCommand, DirectoryCommandBody, DirectoryOutcome,
-    DirectoryRejection, NodeEntry,
+    DirectoryCommand, DirectoryCommandBody, DirectoryOutcome, DirectoryRejection, NodeEntry,
 };
-use super::placement::{directory_voters, place};
+use super::jurisdictions::{JurisdictionEntry, JurisdictionState};
+use super::placement::{directory_voters, wanted};
+use super::standing::{Autopilot, NodeStanding};
 use crate::remember::{Known, command_digest, recall, remember};
 use crate::rows::{read, write};
 use crate::tables::DIRECTORY;
 
 /// Most nodes of a cluster.
 pub const NODE_LIMIT: usize = 64;
-/// Most groups of a jurisdiction.
-const PARTITION_LIMIT: u16 = 64;
-/// Most voters of a group.
-const REPLICA_LIMIT: u8 = 7;
+/// Most nodes that have left and are remembered: their names stay taken.
+const REMOVED_LIMIT: usize = 512;
 /// Longest address, in bytes.
 const ADDRESS_BYTES: usize = 256;
 
@@ -37,12 +37,20 @@ pub struct ClusterView {
     pub version: u64,
     /// The nodes, by id.
     pub nodes: Vec<NodeEntry>,
-    /// The directory's voters, by id: 1, 3 or 5; all other nodes are its learners.
+    /// How each of them stands, by id.
+    pub standings: Vec<NodeStanding>,
+    /// The nodes that have left for good, by id: neither id nor name comes back.
+    pub removed: Vec<NodeEntry>,
+    /// The directory's wanted voters, by id: 1, 3 or 5; all other nodes are its learners.
     pub directory_voters: Vec<NodeId>,
+    /// The directory's voters in fact, as last reported.
+    pub directory_members: Vec<NodeId>,
     /// The jurisdictions, in order.
     pub jurisdictions: Vec<JurisdictionEntry>,
     /// The groups, by id, without the directory.
     pub groups: Vec<GroupEntry>,
+    /// How the cluster judges its nodes.
+    pub autopilot: Autopilot,
 }
 
 impl ClusterView {
@@ -62,26 +70,43 @@ impl ClusterView {
         self.groups.iter().find(|group| group.shard == shard)
     }
 
-    /// How many groups a node votes in, the directory not counted.
+    /// How a node stands; as a new one when there is none.
+    pub fn standing(&self, node: NodeId) -> NodeStanding {
+        let mut standings = self.standings.iter();
+        let found = standings.find(|standing| standing.node == node);
+        found.copied().unwrap_or(NodeStanding::new(node))
+    }
+
+    /// Whether groups stay on a node: one that is lost keeps them unless the autopilot clears up.
+    pub(super) fn keeps_groups(&self, node: NodeId) -> bool {
+        let standing = self.standing(node);
+        let is_cleared = standing.lost_since.is_some() && self.autopilot.cleanup_dead_servers;
+        !standing.draining && !is_cleared
+    }
+
+    /// How many sound nodes stand in these regions.
+    pub fn eligible(&self, regions: &[Region]) -> usize {
+        let nodes = self.nodes.iter();
+        nodes
+            .filter(|node| regions.contains(&node.region) && self.standing(node.id).is_sound())
+            .count()
+    }
+
+    /// Whether a jurisdiction's records may be on nodes of this region: as a rule, or until they have
+    /// left it.
+    pub fn may_hold(&self, jurisdiction: Jurisdiction, region: &Region) -> bool {
+        self.jurisdiction(jurisdiction).is_some_and(|entry| {
+            entry.state != JurisdictionState::Deleted
+                && (entry.allowed_regions.contains(region)
+                    || entry.leaving_regions.contains(region))
+        })
+    }
+
+    /// How many groups a node is wanted in, the directory not counted.
     pub fn load(&self, node: NodeId) -> usize {
         let groups = self.groups.iter();
         groups.filter(|group| group.voters.contains(&node)).count()
     }
-}
-
-/// A jurisdiction.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct JurisdictionEntry {
-    /// The jurisdiction.
-    pub jurisdiction: Jurisdiction,
-    /// Regions whose nodes may hold its records, ascending.
-    pub allowed_regions: Vec<Region>,
-    /// Voters of each group.
-    pub replicas: u8,
-    /// Its number of groups.
-    pub partitions: u16,
-    /// Digest of its policy when it was created.
-    pub policy: Digest,
 }
 
 /// A Raft group.
@@ -91,8 +116,33 @@ pub struct GroupEntry {
     pub id: GroupId,
     /// Its shard.
     pub shard: ShardId,
-    /// Its voters, by id.
+    /// The voters that it is to have, by id. The group's own log says which it has.
     pub voters: Vec<NodeId>,
+    /// The voters that it began with; the lowest of them makes the group, once.
+    pub first_voters: Vec<NodeId>,
+    /// Its members in fact, learners too, as last reported; empty before the first report.
+    pub members: Vec<NodeId>,
+    /// Whether it was ever led: then nobody makes it anew.
+    pub begun: bool,
+}
+
+impl GroupEntry {
+    pub(super) fn new(id: GroupId, shard: ShardId, voters: Vec<NodeId>) -> Self {
+        Self {
+            id,
+            shard,
+            first_voters: voters.clone(),
+            voters,
+            members: Vec::new(),
+            begun: false,
+        }
+    }
+
+    /// Whether a node has to have the group: it is to vote there, or is a member still.
+    pub fn belongs_on(&self, node: NodeId) -> bool {
+        let begins = !self.begun && self.first_voters.contains(&node);
+        begins || self.voters.contains(&node) || self.members.contains(&node)
+    }
 }
 
 /// The directory's one row.
@@ -102,7 +152,7 @@ pub(super) struct DirectoryState {
     /// The highest node id ever used.
     last_node: NodeId,
     /// The highest group id ever used.
-    last_group: GroupId,
+    pub(super) last_group: GroupId,
     remembered: (u64, u64),
 }
 
@@ -167,9 +217,23 @@ fn change(
         Body::RemoveNode { node } => state.remove_node(node)?,
         Body::CreateJurisdiction(plan) => created = Some(state.create(plan)?),
         Body::ReplaceVoter { group, remove, add } => state.replace_voter(group, remove, add)?,
+        Body::BeginNode { node, disk } => state.begin_node(node, disk)?,
+        Body::DrainNode { node, draining } => state.drain_node(node, draining)?,
+        Body::NodeContact { node, lost_since } => state.node_contact(node, lost_since)?,
+        Body::GroupMembers { group, members } => state.group_members(group, members)?,
+        Body::ChangeJurisdiction(change) => state.change_jurisdiction(change)?,
+        Body::RetireJurisdiction {
+            jurisdiction,
+            expected,
+        } => state.retire(jurisdiction, expected)?,
+        Body::DeleteJurisdiction {
+            jurisdiction,
+            expected,
+        } => state.delete(jurisdiction, expected)?,
+        Body::ConfigureAutopilot(autopilot) => state.configure_autopilot(autopilot)?,
     }
     state.view.version += 1;
-    state.view.directory_voters = directory_voters(&state.view);
+    state.settle();
     let version = state.view.version;
     let outcome = match created {
         Some(groups) => DirectoryOutcome::Created { version, groups },
@@ -186,9 +250,13 @@ impl DirectoryState {
                 trust_domain: "unset".parse().expect("a valid name"),
                 version: 0,
                 nodes: Vec::new(),
+                standings: Vec::new(),
+                removed: Vec::new(),
                 directory_voters: Vec::new(),
+                directory_members: Vec::new(),
                 jurisdictions: Vec::new(),
                 groups: Vec::new(),
+                autopilot: Autopilot::default(),
             },
             last_node: NodeId(0),
             last_group: GroupId::DIRECTORY,
@@ -221,17 +289,59 @@ impl DirectoryState {
         if node.id <= self.last_node {
             return Err(DirectoryRejection::NodeId(node.id));
         }
-        let taken = self
-            .view
+        let view = &self.view;
+        let taken = view
             .nodes
             .iter()
-            .any(|known| known.name == node.name || known.address == node.address);
+            .any(|known| known.name == node.name || known.address == node.address)
+            // Whoever left may still have its certificate.
+            || view.removed.iter().any(|known| known.name == node.name);
         if taken || !is_address(&node.address) {
             return Err(DirectoryRejection::NodeTaken(node.id));
         }
         self.last_node = node.id;
+        self.view.standings.push(NodeStanding::new(node.id));
         self.view.nodes.push(node);
         Ok(())
+    }
+
+    /// What follows from every change: who is to vote where, and which regions nothing has to leave
+    /// any more.
+    fn settle(&mut self) {
+        for at in 0..self.view.groups.len() {
+            let group = &self.view.groups[at];
+            let Some(rules) = self.view.jurisdiction(group.shard.jurisdiction) else {
+                continue;
+            };
+            let (allowed, replicas) = (&rules.allowed_regions, rules.replicas);
+            let voters = wanted(&self.view, &group.voters, allowed, replicas);
+            self.view.groups[at].voters = voters;
+        }
+        self.view.directory_voters = directory_voters(&self.view);
+        let mut jurisdictions = std::mem::take(&mut self.view.jurisdictions);
+        for entry in &mut jurisdictions {
+            let jurisdiction = entry.jurisdiction;
+            entry
+                .leaving_regions
+                .retain(|region| self.is_in(jurisdiction, region));
+        }
+        self.view.jurisdictions = jurisdictions;
+    }
+
+    /// Whether a jurisdiction has a member in a region, as far as anybody has reported.
+    fn is_in(&self, jurisdiction: Jurisdiction, region: &Region) -> bool {
+        let view = &self.view;
+        let groups = view.groups.iter();
+        let mut groups = groups.filter(|group| group.shard.jurisdiction == jurisdiction);
+        groups.any(|group| {
+            let reported = if group.members.is_empty() {
+                &group.first_voters
+            } else {
+                &group.members
+            };
+            let mut nodes = reported.iter().filter_map(|member| view.node(*member));
+            nodes.any(|node| node.region == *region)
+        })
     }
 
     fn change_address(&mut self, id: NodeId, address: String) -> Result<(), DirectoryRejection> {
@@ -251,78 +361,22 @@ impl DirectoryState {
         if self.view.node(id).is_none() {
             return Err(DirectoryRejection::UnknownNode(id));
         }
-        if self.view.load(id) > 0 || self.view.nodes.len() == 1 {
+        let limit = REMOVED_LIMIT;
+        if self.view.removed.len() >= limit {
+            return Err(DirectoryRejection::NodeCount { limit });
+        }
+        let mut groups = self.view.groups.iter();
+        let is_used = groups.any(|group| group.belongs_on(id));
+        // A voter of the directory goes when another one has come, or when there is no other.
+        let is_kept =
+            self.view.directory_voters.contains(&id) && !self.view.standing(id).is_sound();
+        let votes = self.view.directory_members.contains(&id) && !is_kept;
+        if is_used || votes || self.view.nodes.len() == 1 {
             return Err(DirectoryRejection::NodeInUse(id));
         }
-        self.view.nodes.retain(|node| node.id != id);
-        Ok(())
-    }
-
-    fn create(
-        &mut self,
-        plan: CreateJurisdiction,
-    ) -> Result<Vec<(GroupId, ShardId)>, DirectoryRejection> {
-        let jurisdiction = plan.jurisdiction;
-        if self.view.jurisdiction(jurisdiction).is_some() {
-            return Err(DirectoryRejection::JurisdictionExists(jurisdiction));
-        }
-        if plan.replicas.is_multiple_of(2) || plan.replicas > REPLICA_LIMIT {
-            return Err(DirectoryRejection::Replicas(plan.replicas));
-        }
-        if !(1..=PARTITION_LIMIT).contains(&plan.partitions) {
-            return Err(DirectoryRejection::Partitions(plan.partitions));
-        }
-        let mut allowed_regions = plan.allowed_regions;
-        allowed_regions.sort();
-        allowed_regions.dedup();
-        let mut groups = Vec::new();
-        for partition in 0..plan.partitions {
-            let voters = place(&self.view, &allowed_regions, plan.replicas)?;
-            let shard = ShardId {
-                jurisdiction,
-                partition,
-            };
-            self.last_group.0 += 1;
-            let id = self.last_group;
-            groups.push((id, shard));
-            self.view.groups.push(GroupEntry { id, shard, voters });
-        }
-        self.view.jurisdictions.push(JurisdictionEntry {
-            jurisdiction,
-            allowed_regions,
-            replicas: plan.replicas,
-            partitions: plan.partitions,
-            policy: plan.policy,
-        });
-        let jurisdictions = &mut self.view.jurisdictions;
-        jurisdictions.sort_by_key(|entry| entry.jurisdiction);
-        Ok(groups)
-    }
-
-    fn replace_voter(
-        &mut self,
-        id: GroupId,
-        remove: NodeId,
-        add: NodeId,
-    ) -> Result<(), DirectoryRejection> {
-        let unknown = DirectoryRejection::UnknownGroup(id);
-        let at = self.view.groups.iter().position(|group| group.id == id);
-        let at = at.ok_or(unknown.clone())?;
-        let group = &self.view.groups[at];
-        let node = self.view.node(add);
-        let node = node.ok_or(DirectoryRejection::UnknownNode(add))?;
-        let rules = self.view.jurisdiction(group.shard.jurisdiction);
-        if !rules.ok_or(unknown)?.allowed_regions.contains(&node.region) {
-            let (node, region) = (add, node.region.clone());
-            return Err(DirectoryRejection::RegionNotAllowed { node, region });
-        }
-        if !group.voters.contains(&remove) || group.voters.contains(&add) {
-            return Err(DirectoryRejection::Voters(id));
-        }
-        let voters = &mut self.view.groups[at].voters;
-        voters.retain(|voter| *voter != remove);
-        voters.push(add);
-        voters.sort();
+        let gone = self.view.nodes.extract_if(.., |node| node.id == id);
+        self.view.removed.extend(gone);
+        self.view.standings.retain(|standing| standing.node != id);
         Ok(())
     }
 }
