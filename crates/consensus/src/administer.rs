@@ -7,18 +7,22 @@ use std::time::Duration;
 
 use bailiwick_types::{GroupId, NodeId};
 use openraft::errors::{ChangeMembershipError, ClientWriteError, RaftError};
+use openraft::raft::Precondition;
 use openraft::{ChangeMembers, EmptyNode};
 use tokio::time::timeout;
 
 use crate::error::AdministerError;
 use crate::host::Host;
 use crate::hosted::Hosted;
-use crate::raft::Types;
+use crate::raft::{Types, log_id};
+use crate::steps::Step;
 
 /// A transfer of leadership takes an election at most; then it has failed.
 const TRANSFER_DEADLINE: Duration = Duration::from_secs(5);
 /// A new member may have to load a snapshot first.
 const MEMBERSHIP_DEADLINE: Duration = Duration::from_secs(10 * 60);
+/// One step is two commits at most.
+const STEP_DEADLINE: Duration = Duration::from_secs(10);
 /// A snapshot on demand is a checkpoint of the store.
 const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -89,6 +93,39 @@ impl Host {
         timeout(MEMBERSHIP_DEADLINE, self.change(&group, voters, learners))
             .await
             .map_err(|_| AdministerError::Unknown)?
+    }
+
+    /// Takes one step from the membership that a [`crate::GroupReport`] showed. A new learner catches
+    /// up in the background.
+    ///
+    /// # Errors
+    /// [`AdministerError`]: `Refused` when the membership is another one meanwhile.
+    pub async fn take_step(
+        &self,
+        id: GroupId,
+        from: Option<(u64, u64)>,
+        step: Step,
+    ) -> Result<(), AdministerError> {
+        let change = match step {
+            Step::Transfer(to) => return self.transfer_leader(id, to).await,
+            Step::AddLearner(node) => {
+                ChangeMembers::AddNodes(BTreeMap::from([(node.0, EmptyNode {})]))
+            }
+            Step::SetVoters(voters) => {
+                ChangeMembers::ReplaceAllVoters(voters.iter().map(|node| node.0).collect())
+            }
+            Step::Remove(node) => ChangeMembers::RemoveNodes(BTreeSet::from([node.0])),
+        };
+        let group = self.led(id)?;
+        let last_membership_log_id = from.map(|(term, index)| log_id(term, index));
+        let expected = Precondition::LastMembershipLogId {
+            last_membership_log_id,
+        };
+        // Whoever voted stays as a learner until it is removed by a step of its own.
+        let changed = group.raft.change_membership_if(change, true, [expected]);
+        let changed = timeout(STEP_DEADLINE, changed).await;
+        let changed = changed.map_err(|_| AdministerError::Unknown)?;
+        self.retried(changed.map(drop))
     }
 
     async fn change(

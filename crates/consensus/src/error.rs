@@ -1,6 +1,7 @@
 //! How each operation of a [`crate::Host`] fails, and whether its outcome is known.
 
 use bailiwick_types::{GroupId, NodeId};
+use bytes::Bytes;
 
 use crate::group::Leader;
 
@@ -109,4 +110,15 @@ pub enum AdministerError {
     /// The host is shutting down.
     #[error("the host is shutting down")]
     ShuttingDown,
+}
+
+/// Why another vault node did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// It said no; the payload is its own.
+    #[error("refused")]
+    Refused(Bytes),
+    /// No answer: whether it was done is unknown.
+    #[error("no answer: {0}")]
+    NoAnswer(String),
 }

@@ -1,21 +1,22 @@
 //! All groups of one node.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use bailiwick_storage::{StoreView, Wal, WalStatistics};
-use bailiwick_transport::{Pool, PoolOptions};
+use bailiwick_transport::{CallError, Operation, Pool, PoolOptions};
 use bailiwick_types::{GroupId, Identity, NodeId, Timestamp};
+use bytes::Bytes;
 use openraft::EmptyNode;
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
-use crate::error::HostError;
+use crate::error::{AskError, HostError};
 use crate::group::{GroupKind, GroupSpec, GroupStatus, Leader, PeerAddress};
 use crate::hosted::{Hosted, configuration, directory};
-use crate::links::Links;
+use crate::links::{LinkError, Links};
 use crate::options::{HostOptions, RaftTimings};
 use crate::state_machine::blocking;
 use crate::vigil::Vigil;
@@ -30,6 +31,8 @@ pub struct Host {
     links: Arc<Links>,
     vigil: Vigil,
     groups: RwLock<BTreeMap<GroupId, Arc<Hosted>>>,
+    /// Whom the directory lists as members of a group, beside those in the group's own log.
+    listed: RwLock<BTreeMap<GroupId, BTreeSet<NodeId>>>,
     /// One group is opened or removed at a time.
     changing: tokio::sync::Mutex<()>,
     closed: AtomicBool,
@@ -71,6 +74,7 @@ impl Host {
             links,
             vigil: Vigil::default(),
             groups: RwLock::default(),
+            listed: RwLock::default(),
             changing: tokio::sync::Mutex::new(()),
             closed: AtomicBool::new(false),
             care: Mutex::default(),
@@ -148,6 +152,71 @@ impl Host {
         if !self.is_closed() {
             self.vigil.watch(&self.myself, &others);
         }
+    }
+
+    /// Replaces the list of each group's members as the directory has them. Only they, and the members
+    /// that a group's own log names, are heard in the group. The directory's members are all nodes.
+    pub fn set_members(&self, members: BTreeMap<GroupId, BTreeSet<NodeId>>) {
+        *self.listed.write().unwrap_or_else(PoisonError::into_inner) = members;
+    }
+
+    /// Whether a node may be heard in a group.
+    pub(crate) fn is_member(&self, from: NodeId, group: &Hosted) -> bool {
+        if group.id == GroupId::DIRECTORY {
+            return true;
+        }
+        let listed = {
+            let listed = self.listed.read().unwrap_or_else(PoisonError::into_inner);
+            listed.get(&group.id).map(|nodes| nodes.contains(&from))
+        };
+        if listed == Some(true) {
+            return true;
+        }
+        let mut members = group.raft.voter_ids().chain(group.raft.learner_ids());
+        match members.next() {
+            // A blank group that the directory says nothing of yet.
+            None => listed.is_none(),
+            Some(first) => first == from.0 || members.any(|member| member == from.0),
+        }
+    }
+
+    /// Whether this node's log has nothing of a group: no entry, no vote, no trace of earlier ones.
+    pub fn is_blank(&self, id: GroupId) -> bool {
+        self.wal.group(id).state() == bailiwick_storage::GroupState::default()
+    }
+
+    /// The groups that have anything on this node's disk, in the log or as files, ascending.
+    ///
+    /// # Errors
+    /// When the disk cannot be listed.
+    pub fn stored_groups(&self) -> std::io::Result<Vec<GroupId>> {
+        let disk = &self.options.disk;
+        let mut groups: BTreeSet<GroupId> = self.wal.groups().into_iter().collect();
+        for name in disk.list_directories("groups")? {
+            // An empty folder is what a deleted group leaves.
+            if !disk.list(&format!("groups/{name}"))?.is_empty() {
+                groups.extend(name.parse().ok().map(GroupId));
+            }
+        }
+        Ok(groups.into_iter().collect())
+    }
+
+    /// Asks another vault node; the deadline covers connecting too.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn ask(
+        &self,
+        to: NodeId,
+        operation: Operation,
+        payload: Bytes,
+        deadline: Duration,
+    ) -> Result<Bytes, AskError> {
+        let answer = self.links.call(to, operation, payload, deadline).await;
+        answer.map_err(|error| match error {
+            LinkError::Call(CallError::Refused { message, .. }) => AskError::Refused(message),
+            other => AskError::NoAnswer(other.to_string()),
+        })
     }
 
     /// The node that an authenticated vault is; `None` for everybody else, and for a vault whose

@@ -20,21 +20,25 @@ pub mod offline;
 mod options;
 mod propose;
 mod raft;
+mod report;
 mod rest;
 mod retention;
 mod saved;
 mod serve;
 mod state_machine;
+mod steps;
 #[cfg(test)]
 mod storage_tests;
 mod vigil;
 mod wire;
 
-pub use error::{AdministerError, HostError, ProposeError, ReadError};
+pub use error::{AdministerError, AskError, HostError, ProposeError, ReadError};
 pub use group::{GroupKind, GroupSpec, GroupStatus, Lag, Leader, PeerAddress};
 pub use host::Host;
 pub use machine::{StateMachine, shard_machines};
 pub use measure::{GroupMeasures, LATENCY_BOUNDS_US, Latencies};
 pub use offline::{OfflineError, OfflineNode, Survey};
 pub use options::{Clock, Fatal, HostOptions, Machines, Placement, RaftTimings, SystemClock};
+pub use report::{GroupReport, MemberReport};
 pub use saved::{SaveError, SavedSnapshot, SnapshotPosition, snapshot_log_id};
+pub use steps::{Judge, Step, Wanted, next_step};

@@ -1,7 +1,7 @@
 //! The Raft operations as other vault nodes ask them of this one.
 //!
-//! Before openraft hears a message: the group runs here and may, the sender is who the message says,
-//! and no stamp is too far ahead of this node's clock.
+//! Before openraft hears a message: the group runs here and may, the sender is a member of it and who
+//! the message says, and no stamp is too far ahead of this node's clock.
 
 use std::io;
 use std::pin::pin;
@@ -78,7 +78,7 @@ impl Host {
             }
             Operation::RaftVote | Operation::RaftPreVote => {
                 let Addressed { target, message } = addressed::<VoteRequest<Types>>(&payload)?;
-                let group = self.target(target)?;
+                let group = self.target(from, target)?;
                 check_sender(from, &message.vote)?;
                 if group.distrusts_candidate(from, self.latest_stamp()) {
                     return Err(refuse(refusal::STAMP, "the candidate's clock is wrong"));
@@ -92,7 +92,7 @@ impl Host {
             }
             Operation::RaftTransfer => {
                 let Addressed { target, message } = addressed::<Transfer>(&payload)?;
-                let group = self.target(target)?;
+                let group = self.target(from, target)?;
                 check_sender(from, &message.from_leader)?;
                 let request = TransferLeaderRequest::new(
                     message.from_leader,
@@ -133,8 +133,8 @@ impl Host {
         }
     }
 
-    /// The group a message is for, if it runs here and may.
-    fn target(&self, target: Target) -> Result<Arc<Hosted>, Refusal> {
+    /// The group a message is for, if it runs here and may, and the sender takes part in it.
+    fn target(&self, from: NodeId, target: Target) -> Result<Arc<Hosted>, Refusal> {
         self.check_placement(&target.kind)?;
         let group = self
             .hosted(target.group)
@@ -145,6 +145,7 @@ impl Host {
                 "the group has another state machine here",
             ));
         }
+        self.check_member(from, &group)?;
         Ok(group)
     }
 
@@ -155,6 +156,17 @@ impl Host {
             Err(refuse(
                 refusal::PLACEMENT,
                 "this region may not hold the group",
+            ))
+        }
+    }
+
+    fn check_member(&self, from: NodeId, group: &Hosted) -> Result<(), Refusal> {
+        if self.is_member(from, group) {
+            Ok(())
+        } else {
+            Err(refuse(
+                refusal::MEMBER,
+                format!("node {from} is no member of the group"),
             ))
         }
     }
@@ -173,6 +185,7 @@ impl Host {
     ) -> Result<(), Refusal> {
         // A stream lives long: what was placed here when it was opened may not be any more.
         self.check_placement(&group.kind)?;
+        self.check_member(from, group)?;
         check_sender(from, &request.vote)?;
         let term = request.vote.leader_id.term;
         let latest = self.latest_stamp();
@@ -211,7 +224,7 @@ impl Host {
         target: Target,
         request: AppendEntriesRequest<Types>,
     ) -> Result<Bytes, Refusal> {
-        let group = self.target(target)?;
+        let group = self.target(from, target)?;
         self.check_append(from, &group, &request)?;
         let previous = request.prev_log_id;
         let last = request
@@ -244,7 +257,7 @@ impl Host {
         mut sender: StreamSender,
         receiver: StreamReceiver,
     ) -> Result<(), Refusal> {
-        let group = self.target(target)?;
+        let group = self.target(from, target)?;
         let refused = Arc::new(Mutex::new(None));
         let requests = Requests {
             host: self.myself(),
@@ -287,7 +300,7 @@ impl Host {
         mut sender: StreamSender,
         receiver: StreamReceiver,
     ) -> Result<(), Refusal> {
-        let group = self.target(target)?;
+        let group = self.target(from, target)?;
         check_sender(from, &head.vote)?;
         if head.length > SNAPSHOT_BYTES {
             return Err(refuse(refusal::SNAPSHOT, "the snapshot is too long"));
@@ -297,7 +310,7 @@ impl Host {
             .await
             .map_err(|error| refuse(refusal::SNAPSHOT, error.to_string()))?;
         // What was placed here when it began may not be any more.
-        let group = self.target(target)?;
+        let group = self.target(from, target)?;
         let snapshot = Snapshot {
             meta: head.meta,
             snapshot: SnapshotData::File(path),

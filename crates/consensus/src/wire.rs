@@ -40,6 +40,8 @@ pub(crate) mod refusal {
     pub(crate) const NOT_RAFT: u16 = 7;
     /// A snapshot was not received whole, or does not check.
     pub(crate) const SNAPSHOT: u16 = 8;
+    /// The sender is no member of the group.
+    pub(crate) const MEMBER: u16 = 9;
 }
 
 /// A refusal with a reason in words, for the other node's log.

@@ -7,7 +7,7 @@ mod support;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bailiwick_consensus::{AdministerError, HostError, ProposeError, RaftTimings, ReadError};
+use bailiwick_consensus::{AdministerError, HostError, ProposeError, RaftTimings, ReadError, Step};
 use bailiwick_transport::Operation;
 use bailiwick_types::{GroupId, NodeId};
 use bytes::Bytes;
@@ -387,4 +387,71 @@ async fn a_removed_group_leaves_nothing_and_the_rest_goes_on() {
         .await;
     assert!(outcome.is_ok(), "{outcome:?}");
     cluster.stop(gone).await;
+}
+
+/// Attack: a vault of the cluster, with a true certificate, that takes no part in the group asks for
+/// votes in it or sends it a log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vault_that_is_no_member_is_not_heard_in_the_group() {
+    let mut cluster = Cluster::of_three(quick()).await;
+    let leader = cluster.leader().await;
+    cluster.start(4).await;
+    let follower = leader % 3 + 1;
+    let heartbeat = until("a heartbeat", || {
+        cluster.nodes[&follower].last_append.lock().unwrap().clone()
+    })
+    .await;
+    let host = cluster.host(follower);
+    let ask = async || {
+        let heartbeat = heartbeat.clone();
+        let (from, operation) = (NodeId(4), Operation::RaftAppend);
+        let answered = host.handle_call(from, operation, heartbeat).await;
+        answered.unwrap_err().code
+    };
+    assert_eq!(ask().await, 9);
+    // Listed by the directory it would be heard, as far as its certificate goes.
+    let listed = [1, 2, 3, 4].map(NodeId).into();
+    host.set_members([(GROUP, listed)].into());
+    assert_eq!(ask().await, 4);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_is_taken_from_the_membership_that_was_seen_and_no_other() {
+    let mut cluster = Cluster::of_three(quick()).await;
+    cluster.propose(b"one").await;
+    let leader = cluster.leader().await;
+    cluster.start(4).await;
+    cluster.ensure(4).await;
+    let host = cluster.host(leader);
+    let seen = host.group_report(GROUP).unwrap();
+    assert_eq!(seen.voters(), [1, 2, 3].map(NodeId));
+    let add = Step::AddLearner(NodeId(4));
+    host.take_step(GROUP, seen.membership, add).await.unwrap();
+    let stale = Step::SetVoters(vec![NodeId(leader)]);
+    let refused = host.take_step(GROUP, seen.membership, stale).await;
+    assert!(
+        matches!(refused, Err(AdministerError::Refused(_))),
+        "{refused:?}"
+    );
+    let report = until("the learner to catch up", || {
+        let report = host.group_report(GROUP)?;
+        let member = *report.member(NodeId(4))?;
+        (report.settled && member.trailing == Some(0)).then_some(report)
+    })
+    .await;
+    let other = leader % 3 + 1;
+    let mut voters = report.voters();
+    voters.retain(|voter| voter.0 != other);
+    voters.push(NodeId(4));
+    voters.sort();
+    let swap = Step::SetVoters(voters.clone());
+    host.take_step(GROUP, report.membership, swap)
+        .await
+        .unwrap();
+    let report = host.group_report(GROUP).unwrap();
+    assert_eq!(report.voters(), voters);
+    assert_eq!(
+        report.member(NodeId(other)).map(|member| member.voter),
+        Some(false)
+    );
 }

@@ -30,6 +30,14 @@ pub trait Disk: Send + Sync + 'static {
     /// `NotFound` when there is no such directory, and what else the operating system reports.
     fn list(&self, directory: &str) -> io::Result<Vec<String>>;
 
+    /// The names of the directories directly in a directory, ascending; a disk that keeps none has none.
+    ///
+    /// # Errors
+    /// What the operating system reports.
+    fn list_directories(&self, _directory: &str) -> io::Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// Removes a file. Open handles keep reading it. Durable after [`Disk::sync_directory`].
     ///
     /// # Errors
@@ -145,6 +153,18 @@ impl Disk for OsDisk {
                 entry.file_name().into_string(),
             ) {
                 names.push(name);
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn list_directories(&self, directory: &str) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in fs::read_dir(self.path(directory))? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                names.extend(entry.file_name().into_string());
             }
         }
         names.sort();

@@ -30,6 +30,6 @@ pub use snapshot::{
     write_snapshot_of,
 };
 pub use wal::{
-    Done, GroupLog, GroupState, LogRecord, SYNC_LATENCY_BOUNDS_US, Wal, WalError, WalOptions,
-    WalStatistics,
+    Done, GroupLog, GroupState, LogRecord, SYNC_LATENCY_BOUNDS_US, SegmentContents, Wal, WalError,
+    WalOptions, WalStatistics, inspect_segment,
 };

@@ -12,6 +12,7 @@
 mod durable;
 mod error;
 mod format;
+mod inspect;
 mod recovery;
 mod shared;
 mod statistics;
@@ -33,6 +34,7 @@ use writer::Writer;
 
 pub use error::{Damage, WalError};
 pub use format::MAXIMUM_PAYLOAD_BYTES;
+pub use inspect::{SegmentContents, inspect_segment};
 pub use statistics::{SYNC_LATENCY_BOUNDS_US, WalStatistics};
 
 /// Called once, when what a call asked for is on disk or never will be. Runs on the log's own thread
