@@ -10,6 +10,7 @@ pub mod edge;
 pub mod evidence;
 pub mod log;
 pub mod partition;
+pub mod placement;
 pub mod refusal;
 pub mod request;
 pub mod session;

@@ -2,6 +2,7 @@
 //!
 //! Only shapes: what a verb does is in `commands`, `dev` and `demo`.
 
+pub mod cluster;
 mod freeze;
 mod observe;
 
@@ -59,7 +60,11 @@ pub enum Verb {
     /// Run an edge.
     Edge(ServiceOptions),
     /// Show all nodes, groups, leaders and lag.
-    Status,
+    Status {
+        /// Of this jurisdiction only.
+        #[arg(long)]
+        jurisdiction: Option<Jurisdiction>,
+    },
     /// Set up and change a cluster.
     #[command(subcommand)]
     Operator(OperatorVerb),
@@ -118,6 +123,9 @@ pub enum OperatorVerb {
         #[arg(long, value_name = "FILE")]
         nodes: PathBuf,
     },
+    /// Nodes, leaders and placement.
+    #[command(flatten)]
+    Cluster(cluster::ClusterVerb),
     /// Jurisdictions.
     #[command(subcommand)]
     Jurisdiction(JurisdictionVerb),
@@ -163,6 +171,9 @@ pub enum JurisdictionVerb {
         #[arg(long, value_name = "FILE")]
         policy: PathBuf,
     },
+    /// Its rules.
+    #[command(flatten)]
+    Rules(cluster::RulesVerb),
 }
 
 /// `bailiwick operator enrol`.

@@ -22,6 +22,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
+use args::cluster::{ClusterVerb, PlacementVerb};
 use args::{Arguments, KeyVerb, OperatorVerb, Verb};
 use commands::service;
 use failure::{Failure, FailureKind};
@@ -73,6 +74,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             let profile = named.map(|_| load_profile(arguments)).transpose()?;
             service::run(commands::diagnose::debug(profile.as_ref(), options, output))
         }
+        Verb::Operator(OperatorVerb::Cluster(ClusterVerb::Placement(PlacementVerb::Check {
+            data,
+        }))) if !data.is_empty() => commands::cluster::placement::check_folders(data, output),
         Verb::Completions { shell } => {
             print_completions(*shell);
             Ok(())
@@ -107,7 +111,9 @@ async fn run_client(profile: &Profile, verb: &Verb, output: Output) -> Result<()
     }
     let cluster = &connect::cluster(profile)?;
     match verb {
-        Verb::Status => commands::status::run(cluster, output).await,
+        Verb::Status { jurisdiction } => {
+            commands::status::run(cluster, *jurisdiction, output).await
+        }
         Verb::Operator(verb) => commands::operator::run(cluster, verb, output).await,
         Verb::Key(verb) => commands::key::run(cluster, profile, verb, output).await,
         Verb::Request(verb) => commands::request::run(cluster, profile, verb, output).await,

@@ -13,6 +13,7 @@ pub mod files;
 mod hardening;
 pub mod health;
 pub mod machine;
+pub mod placement;
 mod process;
 pub mod telemetry;
 pub mod vault;

@@ -81,6 +81,20 @@ operations! {
     Revoke = 0x0206, "revoke", Vault;
     /// Stream a snapshot of a group, to be kept elsewhere.
     SaveSnapshot = 0x0220, "save-snapshot", Vault;
+    /// The whole directory: nodes, jurisdictions, wanted and actual members.
+    ReadDirectory = 0x0230, "read-directory", Vault;
+    /// Change nodes, jurisdictions, wanted voters, or the autopilot's settings.
+    ChangeDirectory = 0x0231, "change-directory", Vault;
+    /// A vault node's word that it begins with a disk.
+    BeginNode = 0x0232, "begin-node", Vault;
+    /// What a node says of the groups that it leads.
+    ReportGroups = 0x0233, "report-groups", Vault;
+    /// The directory's leader has a group's leader take a step.
+    StepGroup = 0x0234, "step-group", Vault;
+    /// Hand a group's leadership over.
+    TransferGroup = 0x0235, "transfer-group", Vault;
+    /// Look through a node's data folder for what must not be there.
+    CheckPlacement = 0x0236, "check-placement", Vault;
     /// Open a sealing session.
     OpenSession = 0x0300, "open-session", Vault;
     /// Append a block of sealed records.

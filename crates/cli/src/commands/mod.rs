@@ -1,6 +1,7 @@
 //! What each verb does, one file per noun. Every function that the development cluster and the
 //! demonstration need takes values and returns values; only `run` prints.
 
+pub mod cluster;
 pub mod config;
 pub mod diagnose;
 pub mod disclose;

@@ -79,6 +79,10 @@ pub async fn run(cluster: &Cluster, verb: &OperatorVerb, output: Output) -> Resu
             ]);
             Ok(())
         }
+        OperatorVerb::Cluster(verb) => super::cluster::run(cluster, verb, output).await,
+        OperatorVerb::Jurisdiction(JurisdictionVerb::Rules(verb)) => {
+            super::cluster::rules(cluster, verb, output).await
+        }
         OperatorVerb::Jurisdiction(verb) => create(cluster, verb, output).await,
         OperatorVerb::Enrol(verb) => enrol(&operator, verb, output).await,
         OperatorVerb::Policy(PolicyVerb::Set { code, file }) => {
@@ -114,7 +118,10 @@ async fn create(cluster: &Cluster, verb: &JurisdictionVerb, output: Output) -> R
         replicas,
         partitions,
         policy,
-    } = verb;
+    } = verb
+    else {
+        unreachable!("the verbs about rules are run before");
+    };
     let policy = read_policy(policy, *code)?;
     let command = CreateJurisdiction {
         key: command_key()?,

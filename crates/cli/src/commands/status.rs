@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bailiwick_api::cluster::{GroupStatus, NodeStatus};
 use bailiwick_client::operator::Operator;
 use bailiwick_client::{CallFailure, Cluster};
-use bailiwick_types::GroupId;
+use bailiwick_types::{GroupId, Jurisdiction};
 use serde::Serialize;
 
 use crate::connect::of_call;
@@ -47,7 +47,11 @@ struct Document {
 ///
 /// # Errors
 /// [`Failure`] (unreachable) when no node answers.
-pub async fn run(cluster: &Cluster, output: Output) -> Result<(), Failure> {
+pub async fn run(
+    cluster: &Cluster,
+    only: Option<Jurisdiction>,
+    output: Output,
+) -> Result<(), Failure> {
     let what = "the cluster was not found";
     let description = cluster
         .describe()
@@ -57,7 +61,13 @@ pub async fn run(cluster: &Cluster, output: Output) -> Result<(), Failure> {
     let (mut nodes, mut down) = (Vec::new(), Vec::new());
     for (node, answered) in statuses.map_err(|error| of_call(what, &error))? {
         match answered {
-            Ok(status) => nodes.push(status),
+            Ok(mut status) => {
+                let is_shown = |group: &GroupStatus| {
+                    only.is_none_or(|code| group.shard.is_some_and(|s| s.jurisdiction == code))
+                };
+                status.groups.retain(is_shown);
+                nodes.push(status);
+            }
             // The nodes are up; it is the caller who may not look.
             Err(error @ CallFailure::NotAuthorised(_)) => {
                 return Err(of_call("the nodes' status was not read", &error));

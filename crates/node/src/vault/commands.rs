@@ -153,6 +153,7 @@ impl Vault {
         body: CommandBody,
     ) -> Result<Outcome, Refusal> {
         let group = self.group(shard).ok_or(Refusal::NoSuchShard(shard))?;
+        self.check_serving(asked.operation, shard)?;
         let command = Command {
             key,
             salt: rand::random(),
@@ -454,7 +455,7 @@ impl Vault {
             .ok_or(Refusal::NotFound(format!("request {id}")))
     }
 
-    async fn propose_to_directory(
+    pub(super) async fn propose_to_directory(
         &self,
         asked: &Asked<'_>,
         body: DirectoryCommandBody,
@@ -469,10 +470,7 @@ impl Vault {
             .map_err(|error| Refusal::Malformed(error.to_string()))?;
         let outcome = self.host.propose(GroupId::DIRECTORY, bytes.into()).await;
         match DirectoryOutcome::from_bytes(&outcome.map_err(refusal)?) {
-            Ok(DirectoryOutcome::Rejected(rejection)) => Err(Refusal::Rejected {
-                code: "directory".to_owned(),
-                message: rejection.to_string(),
-            }),
+            Ok(DirectoryOutcome::Rejected(rejection)) => Err(super::members::rejected(&rejection)),
             Ok(_) => Ok(Accepted),
             Err(_) => Err(Refusal::Store),
         }

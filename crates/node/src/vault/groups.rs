@@ -1,19 +1,34 @@
 //! Which groups this node hosts: it follows the directory, starts what is placed on it, and as a
 //! leader gives a blank shard its first commands.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bailiwick_consensus::{GroupKind, GroupSpec, PeerAddress};
-use bailiwick_shard::directory::{self, ClusterView};
+use bailiwick_shard::directory::{
+    self, ClusterView, GroupEntry, JurisdictionEntry, JurisdictionState,
+};
 use bailiwick_shard::{Command, CommandBody, Outcome, query};
+use bailiwick_transport::Operation;
 use bailiwick_types::store::StoreError;
-use bailiwick_types::{CommandKey, GroupId, Name, ShardId};
+use bailiwick_types::{CommandKey, GroupId, Name, NodeId, ShardId, codec};
+use bytes::Bytes;
 
 use super::Vault;
 
 /// How long to wait before the directory is looked at again when nothing woke us.
 const RECONCILE_PERIOD: Duration = Duration::from_secs(2);
+
+/// Longest wait for the directory's leader to say what it has.
+const FRESH_DEADLINE: Duration = Duration::from_secs(3);
+
+/// Whether a node has to have a group.
+fn belongs(view: &ClusterView, group: GroupId, node: NodeId) -> bool {
+    let mut groups = view.groups.iter();
+    let known = groups.find(|known| known.id == group);
+    group == GroupId::DIRECTORY || known.is_some_and(|known| known.belongs_on(node))
+}
 
 /// The log's origin line of a jurisdiction in a trust domain; a further partition's names it.
 pub(super) fn log_origin(trust_domain: &Name, shard: ShardId) -> String {
@@ -40,30 +55,122 @@ impl Vault {
     }
 
     async fn reconcile_once(self: &Arc<Self>) {
-        let Some(view) = self.cluster_view().await else {
+        let node = self.config.node;
+        let Some(mut view) = self.cluster_view().await else {
+            self.look_for_leader().await;
             return;
         };
         self.learn_peers(&view);
+        self.look_for_leader().await;
+        self.note_disk(view.standing(node).disk).await;
+        let stored = self.host.stored_groups().unwrap_or_else(|error| {
+            tracing::error!(%error, "cannot list the groups on this node's disk");
+            Vec::new()
+        });
+        // What this node has applied may be old. To delete a group, or to make one, it must know that
+        // the directory says so now.
+        let certain = if self.needs_certainty(&view, &stored) {
+            match self.fresh_view().await {
+                Some(fresh) => {
+                    view = fresh;
+                    true
+                }
+                None => false,
+            }
+        } else {
+            false
+        };
         for group in &view.groups {
-            let here = group.voters.contains(&self.config.node);
-            if !here || self.group(group.shard).is_some() {
+            let makes = self.makes(group);
+            if !group.belongs_on(node) || self.group(group.shard).is_some() || (makes && !certain) {
                 continue;
             }
-            let spec = GroupSpec {
-                id: group.id,
-                kind: GroupKind::Shard(group.shard),
-                voters: group.voters.clone(),
-                learners: Vec::new(),
-            };
-            match self.host.ensure_group(spec).await {
-                Ok(()) => {
-                    let mut groups = self.groups.write().expect("no panic holds the groups");
-                    groups.insert(group.shard, group.id);
-                    drop(groups);
-                    tokio::spawn(self.clone().lead(group.shard, group.id));
+            self.open(group).await;
+        }
+        if certain {
+            for group in stored {
+                if !belongs(&view, group, node) {
+                    self.leave(group).await;
                 }
-                Err(error) => tracing::error!(group = %group.id, %error, "cannot start a group"),
             }
+        }
+    }
+
+    /// Whether this node would make the group: its first voter with the lowest number, with nothing
+    /// of it, before anybody ever led it.
+    fn makes(&self, group: &GroupEntry) -> bool {
+        let first = group.first_voters.iter().min() == Some(&self.config.node);
+        first && !group.begun && self.host.is_blank(group.id)
+    }
+
+    fn needs_certainty(&self, view: &ClusterView, stored: &[GroupId]) -> bool {
+        let node = self.config.node;
+        let unopened = |group: &&GroupEntry| self.group(group.shard).is_none();
+        let mut unopened = view.groups.iter().filter(unopened);
+        let makes = unopened.any(|group| self.makes(group));
+        makes || stored.iter().any(|group| !belongs(view, *group, node))
+    }
+
+    /// The directory as its leader has it now.
+    async fn fresh_view(&self) -> Option<ClusterView> {
+        let leader = self.host.leader(GroupId::DIRECTORY)?;
+        if leader.id == self.config.node {
+            return self.certain_view().await.ok();
+        }
+        let asked = self.host.ask(
+            leader.id,
+            Operation::ReadDirectory,
+            Bytes::new(),
+            FRESH_DEADLINE,
+        );
+        codec::decode(&asked.await.ok()?).ok()
+    }
+
+    async fn open(self: &Arc<Self>, group: &GroupEntry) {
+        let spec = GroupSpec {
+            id: group.id,
+            kind: GroupKind::Shard(group.shard),
+            // Nobody makes a group twice.
+            voters: if group.begun {
+                Vec::new()
+            } else {
+                group.first_voters.clone()
+            },
+            learners: Vec::new(),
+        };
+        match self.host.ensure_group(spec).await {
+            Ok(()) => {
+                let mut groups = self.groups.write().expect("no panic holds the groups");
+                groups.insert(group.shard, group.id);
+                drop(groups);
+                tokio::spawn(self.clone().lead(group.shard, group.id));
+            }
+            Err(error) => tracing::error!(group = %group.id, %error, "cannot start a group"),
+        }
+    }
+
+    /// A group that has no place here any more goes, with everything in it.
+    async fn leave(&self, group: GroupId) {
+        {
+            let mut groups = self.groups.write().expect("no panic holds the groups");
+            groups.retain(|_, known| *known != group);
+        }
+        match self.host.remove_group(group).await {
+            Ok(()) => tracing::info!(%group, "a group has left this node, log and files"),
+            Err(error) => tracing::error!(%group, %error, "a group is not deleted yet"),
+        }
+    }
+
+    /// A directory that hears of no leader may be led by a node that joined while this one was away.
+    async fn look_for_leader(&self) {
+        if self.host.leader(GroupId::DIRECTORY).is_some() {
+            return;
+        }
+        let mut others: Vec<NodeId> = self.seed_peers().into_keys().collect();
+        others.retain(|other| *other != self.config.node);
+        let chosen = rand::seq::IndexedRandom::choose(others.as_slice(), &mut rand::rng()).copied();
+        if let Some(other) = chosen {
+            self.learn_peers_from(other).await;
         }
     }
 
@@ -85,19 +192,45 @@ impl Vault {
         if view.nodes.is_empty() {
             return;
         }
-        let peers = view.nodes.iter().map(|node| PeerAddress {
+        let nodes = view.nodes.iter().map(|node| PeerAddress {
             id: node.id,
             address: node.address.clone(),
             region: node.region.clone(),
             name: node.name.clone(),
         });
-        self.host.set_peers(peers.collect());
+        let mut peers: BTreeMap<NodeId, PeerAddress> = nodes.map(|peer| (peer.id, peer)).collect();
+        let mut learned = self.learned.lock().expect("no panic holds the learned");
+        if self.host.leader(GroupId::DIRECTORY).is_some() {
+            learned.clear();
+        } else {
+            // What this node has applied may be old: whoever else may be there is heard, too.
+            for (id, peer) in self.seed_peers().into_iter().chain(learned.clone()) {
+                if view.removed.iter().all(|gone| gone.id != id) {
+                    peers.entry(id).or_insert(peer);
+                }
+            }
+        }
+        drop(learned);
+        self.host.set_peers(peers.into_values().collect());
+        let members = |group: &GroupEntry| {
+            let nodes = view.nodes.iter().map(|node| node.id);
+            let members = nodes.filter(|node| group.belongs_on(*node)).collect();
+            (group.id, members)
+        };
+        self.host
+            .set_members(view.groups.iter().map(members).collect());
+        let serving = view.jurisdictions.iter();
+        let serving = serving.filter(|entry| entry.state != JurisdictionState::Deleted);
+        let regions = |entry: &JurisdictionEntry| {
+            let regions = [&entry.allowed_regions[..], &entry.leaving_regions[..]];
+            (entry.jurisdiction, regions.concat())
+        };
         let mut allowed = self.allowed.write().expect("no panic holds the regions");
-        *allowed = view
-            .jurisdictions
-            .iter()
-            .map(|entry| (entry.jurisdiction, entry.allowed_regions.clone()))
-            .collect();
+        *allowed = serving.clone().map(regions).collect();
+        drop(allowed);
+        let retired = serving.filter(|entry| entry.state == JurisdictionState::Retired);
+        let mut known = self.retired.write().expect("no panic holds the retired");
+        *known = retired.map(|entry| entry.jurisdiction).collect();
     }
 
     /// Whenever this node comes to lead the group: first commands, then cosigning.

@@ -73,6 +73,15 @@ impl Vault {
             Operation::ChangePolicy => answer(payload, |m| self.change_policy(asked, m)).await,
             Operation::Enrol => answer(payload, |m| self.enrol(asked, m)).await,
             Operation::Revoke => answer(payload, |m| self.revoke(asked, m)).await,
+            Operation::ReadDirectory => encoded(&self.read_directory().await?),
+            Operation::ChangeDirectory => {
+                answer(payload, |m| self.change_directory(asked, m)).await
+            }
+            Operation::BeginNode => answer(payload, |m| self.begin_node(asked, m)).await,
+            Operation::ReportGroups => encoded(&self.host.group_reports()),
+            Operation::StepGroup => answer(payload, |m| self.step_group(peer, m)).await,
+            Operation::TransferGroup => answer(payload, |m| self.transfer_group(m)).await,
+            Operation::CheckPlacement => encoded(&self.check_placement().await?),
             Operation::OpenSession => answer(payload, |m| self.open_session(asked, m)).await,
             Operation::AppendBlock => answer(payload, |m| self.append_block(asked, m)).await,
             Operation::SessionStatus => answer(payload, |m| self.read_session(m)).await,

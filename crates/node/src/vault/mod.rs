@@ -2,18 +2,21 @@
 //! ciphertext and orders the log; it holds no key and decides nothing about disclosure.
 
 pub mod attend;
+pub(crate) mod begin;
 pub mod checkpoint;
 mod commands;
 mod groups;
 mod handler;
+mod members;
 mod metrics;
 mod partitions;
 mod queries;
 mod scrape;
 mod snapshots;
 pub mod spool;
+mod steer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
@@ -22,7 +25,7 @@ use anyhow::Context;
 use bailiwick_client::{Cluster, ClusterOptions};
 use bailiwick_consensus::{GroupKind, GroupSpec, Host, HostOptions, PeerAddress, RaftTimings};
 use bailiwick_envelope::{IdentityKey, SigningKey};
-use bailiwick_shard::directory;
+use bailiwick_shard::directory::{self, DiskId};
 use bailiwick_transport::{Server, ServerOptions, TlsIdentity};
 use bailiwick_types::{ClusterId, GroupId, Jurisdiction, Name, NodeId, Region, ShardId, Timestamp};
 use tokio::net::TcpListener;
@@ -66,6 +69,12 @@ pub struct Vault {
     hubs: Mutex<BTreeMap<ShardId, Arc<Hub>>>,
     groups: RwLock<BTreeMap<ShardId, GroupId>>,
     allowed: AllowedRegions,
+    /// Nodes that another node told of while the directory had no leader.
+    learned: Mutex<BTreeMap<NodeId, PeerAddress>>,
+    /// Jurisdictions that take nothing new.
+    retired: RwLock<BTreeSet<Jurisdiction>>,
+    /// What the directory knows this node's disk by.
+    disk: DiskId,
     metrics: VaultMetrics,
     snapshots: Snapshots,
     started_at: Timestamp,
@@ -90,6 +99,8 @@ pub async fn run(config: VaultConfig, stop: CancellationToken) -> anyhow::Result
         "a restore into {} was interrupted: empty the folder and restore again",
         config.data.display()
     );
+    let log_was_there = config.data.join("wal").exists();
+    let disk = begin::disk_id(&config.data, log_was_there).context("begin with this disk")?;
     let allowed = AllowedRegions::default();
     let host = Host::start(host_options(&config, &tls, &allowed)).context("open the stores")?;
     let mut registry = prometheus_client::registry::Registry::default();
@@ -112,10 +123,15 @@ pub async fn run(config: VaultConfig, stop: CancellationToken) -> anyhow::Result
         }),
         host,
         allowed,
+        learned: Mutex::default(),
+        retired: RwLock::default(),
+        disk,
         config,
         stop: stop.clone(),
     });
-    vault.start_directory().await?;
+    vault
+        .host
+        .set_peers(vault.seed_peers().into_values().collect());
     let listener = TcpListener::bind(&vault.config.listen)
         .await
         .with_context(|| format!("listen on {}", vault.config.listen))?;
@@ -136,8 +152,23 @@ pub async fn run(config: VaultConfig, stop: CancellationToken) -> anyhow::Result
         .await
         .with_context(|| format!("listen on {}", vault.config.health))?;
     tracing::info!(node = %vault.config.node, listen = vault.config.listen, "vault node is up");
+    let entered = match vault.enter().await {
+        Ok(joins) => vault.start_directory(joins).await,
+        Err(refusal) => Err(refusal),
+    };
+    if let Err(error) = entered {
+        server.shutdown();
+        vault.host.shutdown().await;
+        // Who was asked to stop has stopped in order.
+        return if stop.is_cancelled() {
+            Ok(())
+        } else {
+            Err(error)
+        };
+    }
     let reconcile = tokio::spawn(vault.clone().reconcile());
     let schedule = tokio::spawn(vault.clone().keep_snapshots());
+    let steer = tokio::spawn(vault.clone().steer());
     stop.cancelled().await;
     tracing::info!("vault node stops");
     reload.abort();
@@ -145,6 +176,7 @@ pub async fn run(config: VaultConfig, stop: CancellationToken) -> anyhow::Result
     vault.host.shutdown().await;
     reconcile.abort();
     schedule.abort();
+    steer.abort();
     Ok(())
 }
 
@@ -195,19 +227,13 @@ fn note_key(data: &Path) -> anyhow::Result<SigningKey> {
 }
 
 impl Vault {
-    async fn start_directory(&self) -> anyhow::Result<()> {
-        let seeds = &self.config.seeds;
-        let peers = seeds.iter().map(|seed| PeerAddress {
-            id: seed.id,
-            address: seed.address.clone(),
-            region: seed.region.clone(),
-            name: seed.name.clone(),
-        });
-        self.host.set_peers(peers.collect());
+    /// Opens the directory; a node that joins a cluster makes none.
+    async fn start_directory(&self, joins: bool) -> anyhow::Result<()> {
+        let seeds = if joins { &[][..] } else { &self.config.seeds };
         let mut ids: Vec<NodeId> = seeds.iter().map(|seed| seed.id).collect();
         ids.sort();
         let most = ids.len().min(DIRECTORY_VOTERS);
-        let voters = if most.is_multiple_of(2) {
+        let voters = if most > 0 && most.is_multiple_of(2) {
             most - 1
         } else {
             most
@@ -234,6 +260,11 @@ impl Vault {
         hubs.entry(shard).or_default().clone()
     }
 
+    /// Whether this node runs a group.
+    fn runs(&self, group: GroupId) -> bool {
+        self.host.watch_applied(group).is_some()
+    }
+
     fn group(&self, shard: ShardId) -> Option<GroupId> {
         self.groups
             .read()
@@ -258,6 +289,9 @@ impl Health for Vault {
 
     fn missing(&self) -> Vec<String> {
         let statuses = self.host.group_status();
+        if statuses.is_empty() {
+            return vec!["this node waits to be let in by the others".to_owned()];
+        }
         let leaderless = statuses.iter().filter(|group| group.leader.is_none());
         leaderless
             .map(|group| format!("group {} has no leader", group.id))

@@ -23,16 +23,28 @@ use bailiwick_api::session::{
 };
 use bailiwick_consensus::{GroupKind, ReadError};
 use bailiwick_envelope::approval::Decision;
+use bailiwick_shard::directory::GroupEntry;
 use bailiwick_shard::{query, view};
 use bailiwick_storage::StoreView;
 use bailiwick_types::store::StoreError;
 use bailiwick_types::{
-    CommandKey, Digest, Identity, Name, PeerRole, RequestId, Role, ShardId, Slot,
+    CommandKey, Digest, Identity, Name, NodeId, PeerRole, RequestId, Role, ShardId, Slot,
 };
 use tokio::time::Instant;
 
 use super::Vault;
 use crate::clock;
+
+/// Whom to ask about a group: the wanted voters that are there already, else those that are.
+fn who_answers(group: &GroupEntry) -> Vec<NodeId> {
+    let here = |node: &&NodeId| group.members.contains(node);
+    let there: Vec<NodeId> = group.voters.iter().filter(here).copied().collect();
+    match (there.is_empty(), group.members.is_empty()) {
+        (false, _) => there,
+        (true, false) => group.members.clone(),
+        (true, true) => group.voters.clone(),
+    }
+}
 
 /// Longest that a read may wait for news.
 const WAIT_CEILING: Duration = Duration::from_secs(30);
@@ -427,7 +439,7 @@ impl Vault {
                     .extend(view.groups.into_iter().map(|group| GroupDescription {
                         id: group.id,
                         shard: Some(group.shard),
-                        voters: group.voters,
+                        voters: who_answers(&group),
                         leader: leader(group.id),
                     }));
             }

@@ -24,6 +24,13 @@ change-policy: operator
 enrol: operator
 revoke: operator
 save-snapshot: operator
+read-directory: vault operator auditor
+change-directory: operator
+begin-node: vault
+report-groups: vault operator auditor
+step-group: vault
+transfer-group: operator
+check-placement: operator auditor
 open-session: edge
 append-block: edge
 session-status: edge operator
