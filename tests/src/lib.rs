@@ -5,6 +5,7 @@
 
 pub mod http;
 pub mod importing;
+pub mod joiner;
 pub mod lying_vault;
 pub mod scrape;
 pub mod shared;

@@ -113,7 +113,7 @@ impl Vault {
             node: self.config.node,
             disk: self.disk,
         };
-        let answer = self.ask(other, Operation::BeginNode, &message).await;
+        let answer = self.ask_node(other, Operation::BeginNode, &message).await;
         match answer {
             Ok(Accepted) => Answered::Noted,
             Err(Refusal::Rejected { code, .. }) if code == NOT_INITIALISED => Answered::NoCluster,
@@ -123,7 +123,7 @@ impl Vault {
             }) if id != other => {
                 // The directory is led by somebody whom the configuration may not name.
                 self.learn_peers_from(other).await;
-                let answer = self.ask(id, Operation::BeginNode, &message).await;
+                let answer = self.ask_node(id, Operation::BeginNode, &message).await;
                 match answer {
                     Ok(Accepted) => Answered::Noted,
                     Err(Refusal::Rejected { code, .. }) if code == OTHER_DISK => {
@@ -137,7 +137,7 @@ impl Vault {
     }
 
     /// Asks another vault node something; whoever does not answer is unavailable.
-    pub(super) async fn ask<Question, Answer>(
+    pub(super) async fn ask_node<Question, Answer>(
         &self,
         to: NodeId,
         operation: Operation,
@@ -218,7 +218,7 @@ impl Vault {
             let body = DirectoryCommandBody::BeginNode { node, disk };
             self.enter_fact(body).await.map(drop)
         } else {
-            let asked = self.ask(leader.id, Operation::BeginNode, &message);
+            let asked = self.ask_node(leader.id, Operation::BeginNode, &message);
             asked.await.map(|Accepted| ())
         };
         if let Err(refusal) = noted {

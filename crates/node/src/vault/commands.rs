@@ -153,7 +153,7 @@ impl Vault {
         body: CommandBody,
     ) -> Result<Outcome, Refusal> {
         let group = self.group(shard).ok_or(Refusal::NoSuchShard(shard))?;
-        self.check_serving(asked.operation, shard)?;
+        self.check_serving(&body, shard)?;
         let command = Command {
             key,
             salt: rand::random(),

@@ -5,9 +5,9 @@ use bailiwick_api::Refusal;
 use bailiwick_api::cluster::Accepted;
 use bailiwick_api::placement::{FolderReport, TransferGroup, Transferred, Violation};
 use bailiwick_consensus::GroupKind;
+use bailiwick_shard::CommandBody;
 use bailiwick_shard::directory::{ClusterView, DirectoryCommandBody, DirectoryRejection};
-use bailiwick_transport::Operation;
-use bailiwick_types::{CommandKey, GroupId, NodeId};
+use bailiwick_types::{CommandKey, GroupId, NodeId, ShardId};
 
 use super::Vault;
 use super::commands::Asked;
@@ -146,17 +146,14 @@ impl Vault {
     }
 
     /// Refuses what brings something new into a jurisdiction that takes nothing any more.
-    pub(super) fn check_serving(
-        &self,
-        operation: Operation,
-        shard: bailiwick_types::ShardId,
-    ) -> Result<(), Refusal> {
+    pub(super) fn check_serving(&self, body: &CommandBody, shard: ShardId) -> Result<(), Refusal> {
         let brings = matches!(
-            operation,
-            Operation::OpenSession
-                | Operation::AppendBlock
-                | Operation::CallForKeys
-                | Operation::SubmitRequest
+            body,
+            CommandBody::OpenSession { .. }
+                | CommandBody::AppendBlock { .. }
+                | CommandBody::CallForKeys(_)
+                | CommandBody::SubmitRequest { .. }
+                | CommandBody::SubmitParts(_)
         );
         let retired = self.retired.read().expect("no panic holds the retired");
         if !brings || !retired.contains(&shard.jurisdiction) {
