@@ -222,13 +222,14 @@ async fn nodes_join_drain_are_replaced_and_leave_while_records_come_in() -> anyh
     ensure!(log.contains("must not come back under its old id"), "{log}");
     inflow.goes_on("while a node is gone").await?;
     let mut eighth = Joiner::new(&cluster, binary(), 8, "eu")?;
+    let address = eighth.address.clone();
     let replace = [
         "operator",
         "replace",
         "vault-7",
         "vault-8",
         "--address",
-        &eighth.address,
+        &address,
         "--yes",
     ];
     // Its process may run before it has joined: it waits to be let in.

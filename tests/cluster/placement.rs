@@ -52,7 +52,7 @@ async fn send_group(cluster: &Running, from: &str, to: usize) -> anyhow::Result<
 async fn what_a_jurisdiction_does_not_allow_is_refused_and_what_is_planted_is_named()
 -> anyhow::Result<()> {
     let mut cluster = cluster(binary(), &[]).await?;
-    let record = |n| {
+    let record = |n: u32| {
         ip(
             "resident",
             "FR",
