@@ -76,6 +76,7 @@ impl Joiner {
             },
             seeds,
             raft: RaftSection::default(),
+            snapshots: None,
             log: LogSection {
                 filter: "info".to_owned(),
                 format: LogFormat::Text,

@@ -92,6 +92,8 @@ pub(super) fn refusal(error: ProposeError) -> Refusal {
             leader: leader.map(|leader| (leader.id, leader.address)),
         },
         ProposeError::Retry | ProposeError::ShuttingDown => Refusal::Unavailable,
+        // This node has not been let in yet.
+        ProposeError::NoSuchGroup(GroupId::DIRECTORY) => Refusal::Unavailable,
         ProposeError::Unknown => Refusal::Unknown,
         ProposeError::NoSuchGroup(group) => Refusal::NotFound(format!("group {group} here")),
         ProposeError::Overloaded => Refusal::Overloaded,

@@ -63,6 +63,8 @@ pub(super) fn refusal(error: ReadError) -> Refusal {
             leader: leader.map(|leader| (leader.id, leader.address)),
         },
         ReadError::Unconfirmed | ReadError::ShuttingDown => Refusal::Unavailable,
+        // This node has not been let in yet.
+        ReadError::NoSuchGroup(bailiwick_types::GroupId::DIRECTORY) => Refusal::Unavailable,
         ReadError::NoSuchGroup(group) => Refusal::NotFound(format!("group {group} here")),
         ReadError::Storage(reason) => {
             tracing::error!(reason, "a read failed");
