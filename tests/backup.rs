@@ -2,6 +2,7 @@
 //! real processes whose disks are destroyed. What must not be restored is refused, by the command and
 //! by the approvers; and a rolling restart under an import loses nothing.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use bailiwick_cli::commands::operator::NodesFile;
-use bailiwick_cli::dev::layout::{AUDITOR, INTAKE, OPERATOR, VAULTS};
+use bailiwick_cli::dev::layout::{AUDITOR, INTAKE, OPERATOR, REVIEWERS, VAULTS, approver};
 use bailiwick_cli::dev::stage::home;
 use bailiwick_client::auditor::read_log;
 use bailiwick_client::intake::Intake;
@@ -190,6 +191,44 @@ fn renumber(running: &Running, shift: i64) -> anyhow::Result<PathBuf> {
     let list = toml::Table::from_iter([("nodes".to_owned(), toml::Value::Array(nodes))]);
     std::fs::write(&path, toml::to_string(&list)?)?;
     Ok(path)
+}
+
+/// The lost disks had the note keys: new ones are made, and every approver's people list them.
+fn new_note_keys(running: &mut Running, desk: &mut Desk) -> anyhow::Result<()> {
+    let mut keys = BTreeMap::new();
+    for (number, _) in VAULTS {
+        let data = running.root().join(vault(number)).join("data");
+        std::fs::create_dir_all(&data)?;
+        desk.set("DATA", data.display());
+        let said = desk.run("note-key")?;
+        let mut lines = said.done()?.lines();
+        let public = lines.find_map(|line| line.strip_prefix("public"));
+        let public = public.context("a public half")?.trim().to_owned();
+        keys.insert(vault(number), public);
+    }
+    for (role, slot, _) in REVIEWERS {
+        let approver = approver(role, slot);
+        let path = running.root().join(approver.as_str()).join("trust.toml");
+        let mut trust: toml::Table = toml::from_str(&std::fs::read_to_string(&path)?)?;
+        let jurisdictions = trust
+            .get_mut("jurisdictions")
+            .and_then(toml::Value::as_array_mut);
+        for jurisdiction in jurisdictions.context("jurisdictions")? {
+            let voters = jurisdiction
+                .get_mut("voters")
+                .and_then(toml::Value::as_array_mut);
+            for voter in voters.context("voters")? {
+                let voter = voter.as_table_mut().context("a voter")?;
+                let name = voter["name"].as_str().context("a name")?;
+                let key = keys.get(name).context("a key")?.clone();
+                voter.insert("key".to_owned(), key.into());
+            }
+        }
+        std::fs::write(&path, toml::to_string(&trust)?)?;
+        running.stage.stop(approver.as_str()).map_err(failed)?;
+        running.stage.start_one(approver.as_str()).map_err(failed)?;
+    }
+    Ok(())
 }
 
 fn add(table: &mut toml::Table, key: &str, shift: i64) -> anyhow::Result<()> {
@@ -420,6 +459,7 @@ async fn everything_is_lost_and_comes_back() -> anyhow::Result<()> {
 
     let nodes = renumber(&running, 10)?;
     desk.set("NODES", nodes.display());
+    new_note_keys(&mut running, &mut desk)?;
     group_by_group(&running, &mut desk, &new, &nodes)?;
     let script = block("restore")?;
     restore_all(&mut running, &mut desk, &new, &script).await?;
@@ -536,6 +576,7 @@ async fn every_partition_comes_back() -> anyhow::Result<()> {
     destroy(&mut running)?;
     let nodes = renumber(&running, 10)?;
     desk.set("NODES", nodes.display());
+    new_note_keys(&mut running, &mut desk)?;
     restore_all(&mut running, &mut desk, &folder, &block("restore")?).await?;
     eventually("a cosigned log", RETURN, || async {
         cosigned(&running).await.map(Some)
