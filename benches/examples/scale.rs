@@ -9,6 +9,7 @@
 //! intake service: about 200 bytes and a leaf of the log.
 #![allow(clippy::print_stdout, reason = "a measurement prints its figures")]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -90,6 +91,7 @@ async fn measure(wanted: usize) -> anyhow::Result<()> {
         answered.as_secs_f64(),
     );
     tokio::time::sleep(SETTLE).await;
+    let terms = terms(&operator).await?;
     idle().await?;
     let one = rate(&operator, &codes[..1]).await?;
     let many = rate(&operator, &codes[..ACTIVE.min(codes.len())]).await?;
@@ -97,6 +99,8 @@ async fn measure(wanted: usize) -> anyhow::Result<()> {
         "durable commands, {UNDER_WAY} under way: one group {one:.0}/s, {ACTIVE} groups {many:.0}/s: {:.2} of one group's rate, at least 0.50 is wanted",
         many / one
     );
+    let elections = self::terms(&operator).await?.saturating_sub(terms);
+    println!("elections at rest and under load: {elections}, none is wanted");
     drop(fleet);
     Ok(())
 }
@@ -151,6 +155,18 @@ async fn all_serve(operator: &Operator, codes: &[Jurisdiction]) -> anyhow::Resul
 async fn enrol(operator: &Operator, code: Jurisdiction, number: usize) -> anyhow::Result<()> {
     let name = name(&format!("intake-{number}"));
     Ok(operator.enrol(code, Enrolment::Intake { name }).await?)
+}
+
+/// The terms of all groups, summed: it grows by one with every election.
+async fn terms(operator: &Operator) -> anyhow::Result<u64> {
+    let mut terms = BTreeMap::new();
+    for (_, status) in operator.status().await? {
+        for group in status?.groups {
+            let known: &mut u64 = terms.entry(group.id).or_default();
+            *known = group.term.max(*known);
+        }
+    }
+    Ok(terms.values().sum())
 }
 
 /// Processor and memory of each node while nothing is asked of it.
