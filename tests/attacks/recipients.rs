@@ -256,12 +256,13 @@ async fn a_recipient_enrolled_anew_with_another_key_reads_nothing() -> anyhow::R
             certificate: card.certificate,
         };
 
-        // A freeze holds the releases back between approval and the swap.
+        // A committee that sleeps holds the releases back between approval and the swap.
         let before = cluster.request("reseated", "reseat-1").await?;
-        operator.freeze(home(), true, "a drill").await?;
+        let sleeping = (1..=3).map(|slot| cluster.pause(&format!("workflow-{slot}")));
+        let sleeping = sleeping.collect::<anyhow::Result<Vec<_>>>()?;
         cluster.approve(before.id, &BOTH_QUORUMS).await?;
         operator.enrol(home(), enrol(attacker_key.clone())).await?;
-        operator.freeze(home(), false, "over").await?;
+        drop(sleeping);
         released(cluster, before.id).await?;
         let own = cluster.stage.cluster(RECIPIENT).map_err(failed)?;
         let partials = eventually("the partials", PATIENCE, || async {

@@ -24,7 +24,8 @@ const MAY: [(&str, &str); 11] = [
     (
         "vault-2",
         "raft-append raft-vote raft-pre-vote raft-snapshot raft-transfer raft-checkpoint directory \
-         status read-certificate",
+         status read-certificate read-directory begin-node report-groups step-group freeze-part \
+         read-part-inputs mirror-home check-release",
     ),
     (
         "edge-1",
@@ -39,12 +40,12 @@ const MAY: [(&str, &str); 11] = [
     (
         "workflow-1",
         "directory read-certificate read-log acknowledge-session offer-keys sign-certificate cosign \
-         attend read-request list-requests read-evidence append-release put-partial",
+         attend read-request list-requests read-evidence read-part append-release put-partial",
     ),
     (
         "legal-1",
         "directory read-certificate read-log acknowledge-session offer-keys sign-certificate cosign \
-         attend read-request list-requests read-evidence append-release put-partial",
+         attend read-request list-requests read-evidence read-part append-release put-partial",
     ),
     (
         "anna",
@@ -58,12 +59,14 @@ const MAY: [(&str, &str); 11] = [
     (
         "operator-1",
         "directory read-certificate read-log status administer-cluster create-jurisdiction \
-         change-policy enrol revoke session-status call-for-keys recall-request freeze read-request \
+         change-policy enrol revoke save-snapshot read-directory change-directory report-groups \
+         transfer-group check-placement session-status call-for-keys recall-request freeze read-request \
          list-requests",
     ),
     (
         "auditor-1",
-        "directory read-certificate read-log status read-request list-requests list-labels",
+        "directory read-certificate read-log status read-directory report-groups check-placement \
+         read-request list-requests list-labels",
     ),
     ("witness", "directory read-certificate read-log"),
 ];

@@ -207,7 +207,7 @@ impl Maker {
         for (number, _) in VAULTS {
             let id = name(&format!("vault-{number}"));
             let data = self.root.join(id.as_str()).join("data");
-            fs::create_dir_all(&data)?;
+            bailiwick_node::files::create_private_folder(&data)?;
             let key = generate_signing_key(&data.join(bailiwick_node::vault::NOTE_KEY))?;
             self.identities.insert(id, key);
         }
