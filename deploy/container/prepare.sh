@@ -219,8 +219,8 @@ for id in workflow-1 workflow-2 workflow-3 legal-1 legal-2 legal-3 edge-1; do
     cp -R cluster/clients/policies cluster/$id/policies
 done
 
-for file in cluster/*/vault.toml cluster/*/approver.toml cluster/*/edge.toml cluster/clients/*-1.toml \
-    cluster/clients/anna.toml cluster/clients/fay.toml cluster/clients/trust.toml; do
+# A service's own file is checked where it runs: here its ports may be in use by something else.
+for file in cluster/clients/*-1.toml cluster/clients/anna.toml cluster/clients/fay.toml cluster/clients/trust.toml; do
     bailiwick config check "$file" >&2
 done
 # The services run as who owns these files; compose reads it from here.
