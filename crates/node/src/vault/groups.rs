@@ -14,6 +14,7 @@ use bailiwick_transport::Operation;
 use bailiwick_types::store::StoreError;
 use bailiwick_types::{CommandKey, GroupId, Name, NodeId, ShardId, codec};
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::Vault;
 
@@ -22,6 +23,28 @@ const RECONCILE_PERIOD: Duration = Duration::from_secs(2);
 
 /// Longest wait for the directory's leader to say what it has.
 const FRESH_DEADLINE: Duration = Duration::from_secs(3);
+
+/// How often a disk is looked at for groups that have no place on it, when the directory is as it was.
+const STORED_PERIOD: Duration = Duration::from_secs(30);
+
+/// Until when the disk need not be looked at.
+struct Looked {
+    version: u64,
+    until: Instant,
+}
+
+impl Looked {
+    fn is_enough(&self, version: u64) -> bool {
+        self.version == version && Instant::now() < self.until
+    }
+
+    fn enough(&mut self, version: u64) {
+        if !self.is_enough(version) {
+            self.version = version;
+            self.until = Instant::now() + STORED_PERIOD;
+        }
+    }
+}
 
 /// Whether a node has to have a group.
 fn belongs(view: &ClusterView, group: GroupId, node: NodeId) -> bool {
@@ -44,8 +67,12 @@ impl Vault {
         let Some(mut applied) = self.host.watch_applied(GroupId::DIRECTORY) else {
             return;
         };
+        let mut looked = Looked {
+            version: 0,
+            until: Instant::now(),
+        };
         loop {
-            self.reconcile_once().await;
+            self.reconcile_once(&mut looked).await;
             tokio::select! {
                 changed = applied.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(RECONCILE_PERIOD) => {}
@@ -54,7 +81,7 @@ impl Vault {
         }
     }
 
-    async fn reconcile_once(self: &Arc<Self>) {
+    async fn reconcile_once(self: &Arc<Self>, looked: &mut Looked) {
         let node = self.config.node;
         let Some(mut view) = self.cluster_view().await else {
             self.look_for_leader().await;
@@ -63,10 +90,14 @@ impl Vault {
         self.learn_peers(&view);
         self.look_for_leader().await;
         self.note_disk(view.standing(node).disk).await;
-        let stored = self.host.stored_groups().unwrap_or_else(|error| {
-            tracing::error!(%error, "cannot list the groups on this node's disk");
+        let stored = if looked.is_enough(view.version) {
             Vec::new()
-        });
+        } else {
+            self.host.stored_groups().unwrap_or_else(|error| {
+                tracing::error!(%error, "cannot list the groups on this node's disk");
+                Vec::new()
+            })
+        };
         // What this node has applied may be old. To delete a group, or to make one, it must know that
         // the directory says so now.
         let certain = if self.needs_certainty(&view, &stored) {
@@ -87,12 +118,15 @@ impl Vault {
             }
             self.open(group).await;
         }
-        if certain {
-            for group in stored {
-                if !belongs(&view, group, node) {
-                    self.leave(group).await;
-                }
-            }
+        let leaving: Vec<GroupId> = stored
+            .into_iter()
+            .filter(|group| !belongs(&view, *group, node))
+            .collect();
+        if leaving.is_empty() {
+            looked.enough(view.version);
+        }
+        for group in leaving.into_iter().filter(|_| certain) {
+            self.leave(group).await;
         }
     }
 
