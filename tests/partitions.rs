@@ -281,7 +281,8 @@ async fn a_vault_that_shows_an_unlogged_block_is_refused(
         codec::encode(&page).expect("encodes").into()
     };
     let members = ["workflow-1", "workflow-2", "workflow-3"];
-    let liar = LyingVault::start(cluster, &members, Arc::new(lie)).await?;
+    let forks = Arc::new(AtomicBool::new(false));
+    let liar = LyingVault::start_voter(cluster, &members, Arc::new(lie), forks).await?;
     let mut honest = Vec::new();
     for name in members {
         honest.push(attend_only(cluster, name, &liar.address)?);
