@@ -9,6 +9,7 @@ use std::time::Duration;
 use bailiwick_api::cluster::ClusterDescription;
 use bailiwick_envelope::partition::partition_of;
 use bailiwick_types::{Jurisdiction, ShardId, SubjectPseudonym};
+use tokio::time::Instant;
 
 use crate::cluster::{CallFailure, Cluster};
 use crate::sealing::{Sealing, SealingIdentity};
@@ -16,12 +17,36 @@ use crate::sealing::{Sealing, SealingIdentity};
 /// How often a cluster that does not describe a jurisdiction yet is asked again.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// How long a jurisdiction that no node describes is asked for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// In how many groups a jurisdiction's records are; 0 when the cluster does not have it.
 pub fn partitions(description: &ClusterDescription, jurisdiction: Jurisdiction) -> u16 {
     let shards = description.groups.iter().filter_map(|group| group.shard);
     let of = shards.filter(|shard| shard.jurisdiction == jurisdiction);
     // A jurisdiction has at most 64 groups.
     of.count().min(usize::from(u16::MAX)) as u16
+}
+
+/// In how many groups a jurisdiction's records are, as soon as a node says it: one that has just
+/// joined does not know the jurisdiction yet.
+///
+/// # Errors
+/// [`CallFailure`] when no node does within 5 s.
+pub async fn count(cluster: &Cluster, jurisdiction: Jurisdiction) -> Result<u16, CallFailure> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match partitions(&cluster.describe().await?, jurisdiction) {
+            0 if Instant::now() >= until => {
+                return Err(CallFailure::Deadline {
+                    outcome_unknown: false,
+                    last: format!("the cluster has no jurisdiction {jurisdiction}"),
+                });
+            }
+            0 => tokio::time::sleep(LOOK).await,
+            count => return Ok(count),
+        }
+    }
 }
 
 /// The shard in which a subject's records are, as the cluster describes its groups.
@@ -33,10 +58,9 @@ pub async fn shard_of(
     jurisdiction: Jurisdiction,
     subject: &SubjectPseudonym,
 ) -> Result<ShardId, CallFailure> {
-    let count = partitions(&cluster.describe().await?, jurisdiction);
     Ok(ShardId {
         jurisdiction,
-        partition: partition_of(subject, count),
+        partition: partition_of(subject, count(cluster, jurisdiction).await?),
     })
 }
 

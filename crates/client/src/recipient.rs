@@ -23,7 +23,7 @@ use crate::auditor::{AuditError, read_leaf};
 use crate::certificates::{CertificatesError, read_certificates};
 use crate::cluster::{CallFailure, Cluster};
 use crate::intake::read_request;
-use crate::partitions::partitions;
+use crate::partitions::count;
 use crate::trust::TrustFile;
 
 /// Longest single wait for more partials.
@@ -243,7 +243,7 @@ impl Recipient {
         jurisdiction: Jurisdiction,
         view: &RequestView,
     ) -> Result<Vec<SelectedRecord>, DiscloseError> {
-        let count = partitions(&self.cluster.describe().await?, jurisdiction);
+        let count = count(&self.cluster, jurisdiction).await?;
         let lines = view.request.scope.iter();
         let touched: BTreeSet<u16> = lines
             .map(|line| partition_of(&line.subject, count))
