@@ -174,7 +174,9 @@ impl LogFacts {
             | LeafContent::Part(_)
             | LeafContent::Roster(_)
             | LeafContent::EraseIntent(_)
-            | LeafContent::Erased(_) => {}
+            | LeafContent::Erased(_)
+            | LeafContent::Hold(_)
+            | LeafContent::HoldDecision(_) => {}
             LeafContent::Certificate { certificate } => {
                 self.certificates.entry(*certificate).or_insert(place);
             }

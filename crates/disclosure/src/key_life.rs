@@ -1,4 +1,4 @@
-//! What the log says about the keys' own lives: roster updates, erasures. Folded beside
+//! What the log says about the keys' own lives: roster updates, erasures, holds. Folded beside
 //! [`crate::LogFollower`], which answers for the leaves being the log's.
 //!
 //! Only what is signed by whom it names is kept: anybody can write a leaf that claims an erasure.
@@ -8,13 +8,18 @@ use std::collections::BTreeMap;
 use bailiwick_envelope::IdentityKey;
 use bailiwick_envelope::certificate::VerifiedCertificate;
 use bailiwick_envelope::erasure::ErasureAttestation;
+use bailiwick_envelope::hold::{HoldDecision, HoldOrder};
 use bailiwick_envelope::leaf::{LeafContent, OpenedLeaf};
 use bailiwick_envelope::roster::{ROSTER_UPDATES, Roster, RosterError, SignedRosterUpdate};
 use bailiwick_types::limits::{CERTIFICATE_PERIODS, LIVE_CERTIFICATES};
-use bailiwick_types::{CertificateId, Digest, KeyId, Timestamp};
+use bailiwick_types::{CertificateId, Digest, HoldId, KeyId, Timestamp};
 
 /// Most attestations kept of one period: each of 14 slots by each of its occupants, and slack.
 const ATTESTATIONS: usize = 14 * ROSTER_UPDATES;
+/// Most holds of which anything is kept; a jurisdiction with more live ones needs a larger limit.
+const HOLDS: usize = 65_536;
+/// Most decisions kept about one hold: 14 slots for each of a year's monthly extensions, and slack.
+const HOLD_DECISIONS: usize = 512;
 /// Most periods of which anything is kept; more are no periods of live certificates.
 const PERIODS: usize = LIVE_CERTIFICATES * CERTIFICATE_PERIODS;
 
@@ -26,6 +31,8 @@ pub struct KeyLife {
     attestations: BTreeMap<KeyId, Vec<ErasureAttestation>>,
     /// Periods that a logged intent or attestation of the member itself says are to be erased.
     own: BTreeMap<KeyId, Timestamp>,
+    /// Orders, each with the decisions about it in the order of the log.
+    holds: BTreeMap<HoldId, (HoldOrder, Vec<HoldDecision>)>,
 }
 
 impl KeyLife {
@@ -46,6 +53,16 @@ impl KeyLife {
                     self.own.entry(attestation.kid).or_insert(leaf.logged_at);
                 }
                 self.keep(attestation);
+            }
+            LeafContent::Hold(order) if self.holds.len() < HOLDS => {
+                let entry = self.holds.entry(order.id());
+                entry.or_insert_with(|| (HoldOrder::clone(order), Vec::new()));
+            }
+            LeafContent::HoldDecision(decision) => {
+                let hold = self.holds.get_mut(&decision.statement.hold);
+                if let Some((_, decisions)) = hold.filter(|(_, d)| d.len() < HOLD_DECISIONS) {
+                    decisions.push(*decision);
+                }
             }
             _ => {}
         }
@@ -75,6 +92,12 @@ impl KeyLife {
     /// The logged attestations of a period, for `shred_status`; not verified.
     pub fn attestations(&self, kid: KeyId) -> &[ErasureAttestation] {
         self.attestations.get(&kid).map_or(&[], Vec::as_slice)
+    }
+
+    /// A logged hold with the decisions about it; not verified.
+    pub fn hold(&self, id: HoldId) -> Option<(&HoldOrder, &[HoldDecision])> {
+        let (order, decisions) = self.holds.get(&id)?;
+        Some((order, decisions))
     }
 
     /// The roster of a certificate by the logged updates; those that a roster refuses count for

@@ -105,6 +105,15 @@ pub enum HoldAction {
 }
 
 impl HoldAction {
+    /// The action as one word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Place => "places",
+            Self::Extend => "extends",
+            Self::Release => "releases",
+        }
+    }
+
     fn from_code(code: u8) -> Option<Self> {
         let all = [Self::Place, Self::Extend, Self::Release];
         all.into_iter().find(|action| *action as u8 == code)
@@ -244,6 +253,9 @@ pub enum HoldError {
     /// The decision is about another hold, or not of the kind that is asked for.
     #[error("the decision is about another hold or another action")]
     OtherStatement,
+    /// It was released: its capsules' keys are destroyed, and no decision brings them back.
+    #[error("the hold was released before")]
+    Released,
     /// It ends before it begins, or lasts longer than a year.
     #[error("the hold ends before it begins, or lasts over a year")]
     Lifetime,
@@ -269,6 +281,7 @@ pub struct VerifiedHold {
     id: HoldId,
     root: Digest,
     until: Timestamp,
+    released: bool,
 }
 
 impl VerifiedHold {
@@ -297,6 +310,7 @@ impl VerifiedHold {
             id,
             root,
             until,
+            released: false,
         })
     }
 
@@ -314,6 +328,9 @@ impl VerifiedHold {
         if statement.hold != self.id || statement.root != self.root {
             return Err(HoldError::OtherStatement);
         }
+        if self.released {
+            return Err(HoldError::Released);
+        }
         match statement.action {
             HoldAction::Place => return Err(HoldError::OtherStatement),
             // From where it ends now: two extensions of one statement are one.
@@ -321,6 +338,7 @@ impl VerifiedHold {
             HoldAction::Release => {}
         }
         count(statement, &self.order.entered_by, decisions, trust, quorum)?;
+        self.released = statement.action == HoldAction::Release;
         self.until = match statement.action {
             HoldAction::Release => self.until.min(statement.until),
             _ => statement.until,

@@ -15,6 +15,7 @@ use crate::approval::{Approval, RefusalCode};
 use crate::canonical_serde;
 use crate::encoding::{Canonical, DecodeError, Decoder, Encoder};
 use crate::erasure::{EraseIntent, ErasureAttestation};
+use crate::hold::{HoldDecision, HoldOrder};
 use crate::partition::{PARTITIONS, PartitionRoot};
 use crate::release::ReleaseIntent;
 use crate::roster::SignedRosterUpdate;
@@ -105,6 +106,10 @@ pub enum LeafContent {
     EraseIntent(EraseIntent),
     /// A member has destroyed a period's keys.
     Erased(ErasureAttestation),
+    /// Records are to be kept from deletion, once enough reviewers have decided so.
+    Hold(Box<HoldOrder>),
+    /// A reviewer decided about a hold.
+    HoldDecision(HoldDecision),
 }
 
 impl LeafContent {
@@ -130,6 +135,8 @@ impl LeafContent {
             Self::Roster(_) => LeafKind::Roster,
             Self::EraseIntent(_) => LeafKind::EraseIntent,
             Self::Erased(_) => LeafKind::Erased,
+            Self::Hold(_) => LeafKind::Hold,
+            Self::HoldDecision(_) => LeafKind::HoldDecision,
         }
     }
 
@@ -153,7 +160,9 @@ impl LeafContent {
             | Self::Block { .. }
             | Self::Roster(_)
             | Self::EraseIntent(_)
-            | Self::Erased(_) => None,
+            | Self::Erased(_)
+            | Self::Hold(_)
+            | Self::HoldDecision(_) => None,
         }
     }
 }
@@ -186,6 +195,8 @@ pub enum LeafKind {
     Roster = 21,
     EraseIntent = 22,
     Erased = 23,
+    Hold = 24,
+    HoldDecision = 25,
 }
 
 impl LeafKind {
@@ -211,6 +222,8 @@ impl LeafKind {
             Self::Roster => "roster",
             Self::EraseIntent => "erase-intent",
             Self::Erased => "erased",
+            Self::Hold => "hold",
+            Self::HoldDecision => "hold-decision",
         }
     }
 }
@@ -242,6 +255,8 @@ impl Canonical for LeafContent {
             Self::Roster(signed) => encoder.list(|e| signed.encode(e)),
             Self::EraseIntent(intent) => encoder.list(|e| intent.encode(e)),
             Self::Erased(attestation) => encoder.list(|e| attestation.encode(e)),
+            Self::Hold(order) => encoder.list(|e| order.encode(e)),
+            Self::HoldDecision(decision) => encoder.list(|e| decision.encode(e)),
         };
     }
 
@@ -306,6 +321,12 @@ impl Canonical for LeafContent {
             22 => Self::EraseIntent(EraseIntent::from_bytes(decoder.bytes("leaf.intent")?)?),
             23 => Self::Erased(ErasureAttestation::from_bytes(
                 decoder.bytes("leaf.erased")?,
+            )?),
+            24 => Self::Hold(Box::new(HoldOrder::from_bytes(
+                decoder.bytes("leaf.hold")?,
+            )?)),
+            25 => Self::HoldDecision(HoldDecision::from_bytes(
+                decoder.bytes("leaf.hold_decision")?,
             )?),
             _ => return Err(DecodeError::value("leaf.kind", "unknown kind")),
         })

@@ -461,6 +461,8 @@ fn a_hold_needs_both_roles_and_ends() {
     let end = START.plus(DAY * 70);
     assert_eq!(follow(&mut hold, HoldAction::Release, end), Ok(()));
     assert!(!hold.is_live(end));
+    let revived = follow(&mut hold, HoldAction::Extend, longer);
+    assert_eq!(revived, Err(HoldError::Released));
 }
 
 /// A period's end waits for its holds: t+1 capsules are wanted, t suffice after the grace time and

@@ -166,6 +166,16 @@ fn says(content: &LeafContent) -> String {
             let (role, slot, why) = (update.role, update.slot, update.departure.as_str());
             format!("{role} slot {slot} changes: {why}; in force after a day")
         }
+        LeafContent::Hold(order) => {
+            format!(
+                "{} until {}: {}",
+                order.authority, order.expires_at, order.basis
+            )
+        }
+        LeafContent::HoldDecision(decision) => {
+            let word = decision.statement.action.as_str();
+            format!("{} {} {word}", decision.role, decision.slot)
+        }
         LeafContent::EraseIntent(intent) => {
             let period = Digest(intent.kid.0).short();
             format!(

@@ -7,6 +7,7 @@
 
 mod erasure;
 mod evidence;
+mod held;
 mod keys;
 mod log;
 mod partitions;
