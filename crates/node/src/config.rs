@@ -12,6 +12,8 @@ use bailiwick_types::{Jurisdiction, Name, NodeId, Region, Role, Slot};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::wrapping::MasterSource;
+
 /// Why a configuration file is refused: the operator's to mend.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -233,6 +235,9 @@ pub struct ApproverConfig {
     pub identity_key: PathBuf,
     /// Its own trust file; the paths of its own policy copies in there are relative to it.
     pub trust: PathBuf,
+    /// What wraps its private keys at rest; without it they rest as files that only its user reads.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wrapping: Option<MasterSource>,
     /// The jurisdictions that it serves.
     pub jurisdictions: Vec<Jurisdiction>,
     /// Logging.
@@ -385,6 +390,12 @@ impl ApproverConfig {
             *entry = base.join(&*entry);
         }
         config.tls.rebase(&base);
+        match &mut config.wrapping {
+            Some(MasterSource::PassphraseFile(file) | MasterSource::KeyFile(file)) => {
+                *file = base.join(&*file);
+            }
+            Some(MasterSource::Credential(_)) | None => {}
+        }
         if config.seeds.is_empty() {
             return Err(refuse(
                 path,

@@ -12,10 +12,12 @@ mod exposition;
 pub mod files;
 mod hardening;
 pub mod health;
+pub mod key_rest;
 pub mod machine;
 pub mod placement;
 mod process;
 pub mod telemetry;
 pub mod vault;
+pub mod wrapping;
 
 pub use tokio_util::sync::CancellationToken;

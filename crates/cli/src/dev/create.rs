@@ -363,6 +363,7 @@ impl Maker {
                 tls: tls(id.as_str()),
                 identity_key: PathBuf::from(format!("../keys/{id}.key")),
                 trust: PathBuf::from("trust.toml"),
+                wrapping: None,
                 jurisdictions: jurisdictions(),
                 log: log(),
                 name: id.clone(),

@@ -477,6 +477,9 @@ impl Attendant {
     async fn draft(&mut self, link: &Link, draft: CertificateDraft) -> Result<(), AttendError> {
         let (jurisdiction, digest) = (self.shard.jurisdiction, draft.draft);
         let keystore = &self.approver.keystore;
+        if keystore.is_spent(jurisdiction, digest)? {
+            return Ok(());
+        }
         let kept = match keystore.draft(jurisdiction, digest)? {
             Some(kept) => kept,
             None => {

@@ -5,10 +5,12 @@
 //! <data>/<jurisdiction>/<certid>.draft         which draft became the certificate
 //! <data>/<jurisdiction>/<certid>.keys           seeds of a certificate's keys, in period order
 //! <data>/<jurisdiction>/<certid>.certificate    the certificate, canonical
+//! <data>/<jurisdiction>/keys, wraps             instead of it, the same seeds wrapped one by one
 //! <data>/<jurisdiction>/log                     the followed log, replaced as a whole
 //! ```
-//! Keys rest as files that only the approver's user reads; wrapping them at rest is the business of
-//! the key-management commands. A follower is replaced on disk before its checkpoint is cosigned.
+//! Where the configuration names a master, keys rest wrapped (`crate::wrapping`); else as files that
+//! only the approver's user reads. A draft's seeds are wiped when its certificate's are kept: a second
+//! copy would outlive an erasure. A follower is replaced on disk before its checkpoint is cosigned.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,6 +23,7 @@ use bailiwick_types::{CertificateId, Digest, Jurisdiction, codec};
 use zeroize::Zeroizing;
 
 use crate::files;
+use crate::wrapping::{KeyFolder, MasterSource, Rest, Wrapping, WrappingError, empty};
 
 /// Bytes of a key's seed.
 const SEED: usize = 32;
@@ -44,22 +47,31 @@ pub(super) enum KeystoreError {
         /// How.
         reason: &'static str,
     },
+    /// The keys at rest cannot be wrapped or unwrapped.
+    #[error(transparent)]
+    Wrapping(#[from] WrappingError),
 }
 
 /// The approver's data folder.
 pub(super) struct Keystore {
     data: PathBuf,
+    wrapping: Option<Wrapping>,
 }
 
 impl Keystore {
     /// Opens the folder, made when it is not there.
-    pub(super) fn open(data: &Path) -> Result<Self, KeystoreError> {
+    pub(super) fn open(data: &Path, master: Option<&MasterSource>) -> Result<Self, KeystoreError> {
         files::create_private_folder(data).map_err(|source| KeystoreError::Io {
             path: data.to_owned(),
             source,
         })?;
+        let wrapping = match master {
+            Some(master) => Some(Wrapping::open(data, master, &mut rand::rng())?),
+            None => None,
+        };
         Ok(Self {
             data: data.to_owned(),
+            wrapping,
         })
     }
 
@@ -85,11 +97,20 @@ impl Keystore {
         let Some(bytes) = read(&path)? else {
             return Ok(None);
         };
-        match DraftKeys::from_bytes(&bytes) {
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        // A list of seeds is a multiple of 32 bytes long; a wrapped one never is.
+        let seeds = match (&self.wrapping, bytes.len() % SEED) {
+            (_, 0) => Some(bytes),
+            (Some(wrapping), _) => wrapping.unseal(&draft_name(of, draft), &bytes),
+            (None, _) => None,
+        };
+        match seeds.and_then(|seeds| DraftKeys::from_bytes(&seeds)) {
             Some(keys) => Ok(Some(keys)),
             None => Err(KeystoreError::Damaged {
                 path,
-                reason: "not a list of seeds",
+                reason: "neither a list of seeds nor one wrapped by this approver's master",
             }),
         }
     }
@@ -118,7 +139,15 @@ impl Keystore {
         draft: Digest,
         keys: &DraftKeys,
     ) -> Result<(), KeystoreError> {
-        replace(&self.draft_path(of, draft)?, &keys.to_bytes())
+        let seeds = keys.to_bytes();
+        let path = self.draft_path(of, draft)?;
+        match &self.wrapping {
+            None => replace(&path, &seeds),
+            Some(wrapping) => {
+                let name = draft_name(of, draft);
+                replace(&path, &wrapping.seal(&name, &seeds, &mut rand::rng()))
+            }
+        }
     }
 
     /// Notes which certificate a draft became, before it is signed.
@@ -138,18 +167,49 @@ impl Keystore {
         of: Jurisdiction,
         certificate: CertificateId,
     ) -> Result<Option<DraftKeys>, KeystoreError> {
+        match self.named_draft(of, certificate)? {
+            Some(draft) => self.draft(of, draft),
+            None => Ok(None),
+        }
+    }
+
+    fn named_draft(
+        &self,
+        of: Jurisdiction,
+        certificate: CertificateId,
+    ) -> Result<Option<Digest>, KeystoreError> {
         let path = self.folder(of)?.join(format!("{certificate}.draft"));
         let Some(bytes) = read(&path)? else {
             return Ok(None);
         };
         let text = std::str::from_utf8(&bytes).ok();
-        match text.and_then(|text| text.parse().ok()) {
-            Some(draft) => self.draft(of, draft),
-            None => Err(KeystoreError::Damaged {
-                path,
-                reason: "no draft's digest",
-            }),
-        }
+        let draft = text.and_then(|text| text.parse().ok());
+        draft.map(Some).ok_or(KeystoreError::Damaged {
+            path,
+            reason: "no draft's digest",
+        })
+    }
+
+    /// Whether a draft has become a certificate whose keys are kept: its seeds are wiped, and no
+    /// other ones are to be made for it.
+    pub(super) fn is_spent(&self, of: Jurisdiction, draft: Digest) -> Result<bool, KeystoreError> {
+        let path = self.draft_path(of, draft)?;
+        Ok(std::fs::metadata(&path).is_ok_and(|file| file.len() == 0))
+    }
+
+    /// Wipes the seeds of the draft that became this certificate, which are kept elsewhere now. An
+    /// empty file stays, which says that the draft is spent.
+    fn forget_draft(
+        &self,
+        of: Jurisdiction,
+        certificate: CertificateId,
+    ) -> Result<(), KeystoreError> {
+        let Some(draft) = self.named_draft(of, certificate)? else {
+            return Ok(());
+        };
+        let path = self.draft_path(of, draft)?;
+        empty(&path).map_err(|source| KeystoreError::Io { path, source })?;
+        Ok(())
     }
 
     /// Keeps a certificate's keys beside it: from now on they are loaded at every start.
@@ -159,14 +219,19 @@ impl Keystore {
         keys: &DraftKeys,
     ) -> Result<(), KeystoreError> {
         let (of, id) = (certificate.body.jurisdiction, certificate.body.id());
-        replace(
-            &self.folder(of)?.join(format!("{id}.keys")),
-            &keys.to_bytes(),
-        )?;
+        let seeds = keys.to_bytes();
+        match &self.wrapping {
+            None => replace(&self.folder(of)?.join(format!("{id}.keys")), &seeds)?,
+            Some(wrapping) => {
+                let folder = KeyFolder::new(&self.data, of);
+                folder.keep_all(wrapping, &id, &seeds, &mut rand::rng())?;
+            }
+        }
         replace(
             &self.folder(of)?.join(format!("{id}.certificate")),
             &certificate.to_bytes(),
-        )
+        )?;
+        self.forget_draft(of, id)
     }
 
     /// Whether a certificate's keys are here.
@@ -203,17 +268,51 @@ impl Keystore {
                     reason: "no certificate",
                 })?;
             let path = path.with_extension("keys");
-            let seeds = read(&path)?.unwrap_or_default();
+            let id = certificate.body.id();
+            let Some(seeds) = read(&path)? else {
+                self.load_wrapped(&certificate, keys)?;
+                self.forget_draft(of, id)?;
+                continue;
+            };
             let (seeds, []) = seeds.as_chunks::<SEED>() else {
                 return Err(KeystoreError::Damaged {
                     path,
                     reason: "not a list of seeds",
                 });
             };
-            let id = certificate.body.id();
             // The first seed is the document key's, which only intake's sealed orders need.
             for (period, seed) in (0u16..).zip(seeds.iter().skip(1)) {
                 keys.insert(of, kid(&id, period), DecapsulationKey::from_bytes(seed));
+            }
+            self.forget_draft(of, id)?;
+        }
+        Ok(())
+    }
+
+    /// Unwraps the keys of a certificate's periods that are still there.
+    fn load_wrapped(
+        &self,
+        certificate: &KeyCertificate,
+        keys: &mut MemberKeys,
+    ) -> Result<(), KeystoreError> {
+        let (of, id) = (certificate.body.jurisdiction, certificate.body.id());
+        let folder = KeyFolder::new(&self.data, of);
+        for period in 0..certificate.body.periods.len() as u16 {
+            let kid = kid(&id, period);
+            let rests = folder.rest(Digest(kid.0));
+            match &self.wrapping {
+                Some(wrapping) => {
+                    if let Some(seed) = folder.read(wrapping, Digest(kid.0))? {
+                        keys.insert(of, kid, DecapsulationKey::from_bytes(&seed));
+                    }
+                }
+                None if rests == Rest::Wrapped => {
+                    return Err(KeystoreError::Damaged {
+                        path: self.folder(of)?.join("wraps"),
+                        reason: "keys are wrapped, and the configuration names no `wrapping`",
+                    });
+                }
+                None => {}
             }
         }
         Ok(())
@@ -287,6 +386,10 @@ pub(crate) fn decode_follower(bytes: &[u8]) -> Option<LogFollower> {
     let both = codec::decode_file::<(LogFollower, PartitionFacts)>(bytes);
     let (follower, partitions) = both.ok()?;
     Some(follower.with_partitions(partitions))
+}
+
+fn draft_name(of: Jurisdiction, draft: Digest) -> String {
+    format!("{of}/draft/{draft}")
 }
 
 fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, KeystoreError> {

@@ -3,6 +3,8 @@
 
 mod attendant;
 mod keystore;
+#[cfg(test)]
+mod keystore_tests;
 mod link;
 mod metrics;
 mod partitions;
@@ -23,6 +25,7 @@ use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::ApproverConfig;
+use crate::data_lock::DataLock;
 use crate::files;
 use crate::hardening::hide_memory;
 use crate::health::{self, Health, ServiceKind};
@@ -96,7 +99,10 @@ pub async fn run(
     let text = std::fs::read_to_string(&config.trust)
         .with_context(|| format!("read {}", config.trust.display()))?;
     let trust = TrustFile::parse(&text).context("parse the trust file")?;
-    let keystore = Keystore::open(&config.data).context("open the key store")?;
+    files::create_private_folder(&config.data).context("make the data folder")?;
+    let _lock = DataLock::take(&config.data).context("lock the data folder")?;
+    let keystore =
+        Keystore::open(&config.data, config.wrapping.as_ref()).context("open the key store")?;
     let identity = files::read_signing_key(&config.identity_key)?;
     let mut keys = MemberKeys::new(config.name.clone(), identity);
     for jurisdiction in &config.jurisdictions {
