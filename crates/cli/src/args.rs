@@ -263,6 +263,42 @@ pub enum KeyVerb {
         #[arg(long, value_name = "FILE")]
         certificate: Option<PathBuf>,
     },
+    /// Show how an approver's private keys rest in its data folder; opens none, needs no cluster.
+    Audit {
+        /// The approver's data folder.
+        #[arg(long, value_name = "FOLDER")]
+        data: PathBuf,
+    },
+    /// Wrap an approver's private keys that rest in clear. The approver must be off.
+    Wrap {
+        /// The approver's data folder.
+        #[arg(long, value_name = "FOLDER")]
+        data: PathBuf,
+        /// What wraps them.
+        #[command(flatten)]
+        master: MasterOptions,
+        /// Say what would be wrapped, and wrap nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// Do not ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// Where the master of an approver's keys comes from: exactly one.
+#[derive(Clone, Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub struct MasterOptions {
+    /// A file whose first line is a passphrase of at least 12 bytes (argon2id).
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// A file with 32 bytes in hexadecimal.
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
+    /// A systemd credential's name, under CREDENTIALS_DIRECTORY.
+    #[arg(long, value_name = "NAME")]
+    pub credential: Option<String>,
 }
 
 /// The kind of a key pair.

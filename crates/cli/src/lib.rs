@@ -90,6 +90,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
             let certificate = certificate.as_deref();
             commands::key::generate(*kind, out, name.as_ref(), certificate, output)
         }
+        Verb::Key(KeyVerb::Audit { data }) => commands::key_rest::audit(data, output),
+        Verb::Key(KeyVerb::Wrap {
+            data,
+            master,
+            dry_run,
+            yes,
+        }) => commands::key_rest::wrap(data, master, (*dry_run, *yes), output),
         Verb::Operator(OperatorVerb::Recover(arguments)) => {
             commands::recover::run(arguments, output)
         }

@@ -71,7 +71,7 @@ pub async fn run(
             Ok(())
         }
         KeyVerb::Verify { code } => verify(cluster, profile, *code, output).await,
-        KeyVerb::Generate { .. } => Ok(()),
+        KeyVerb::Generate { .. } | KeyVerb::Audit { .. } | KeyVerb::Wrap { .. } => Ok(()),
     }
 }
 

@@ -8,6 +8,7 @@ pub mod disclose;
 pub mod freeze;
 pub mod import;
 pub mod key;
+pub mod key_rest;
 pub mod log;
 pub mod operator;
 pub mod record;
