@@ -6,6 +6,8 @@ use bailiwick_envelope::certificate::TrustRoster;
 use bailiwick_envelope::request::DisclosureRequest;
 use bailiwick_types::{Digest, Name, RequestId, Role, Slot, Timestamp};
 
+use crate::case::CaseFacts;
+
 /// When the rules are evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
@@ -80,4 +82,9 @@ pub struct RequestFacts<'a> {
     pub policies: Option<PolicyPins>,
     /// The verifier's own list of recipients; empty means nobody.
     pub recipients: &'a [RecipientFact],
+    /// When the request was received: the log time of its leaf. `None`: it is not logged yet.
+    pub received_at: Option<Timestamp>,
+    /// The order behind the request and what was found out about it. `None`: this verifier was
+    /// handed nothing, and every rule about the order fails.
+    pub case: Option<&'a CaseFacts>,
 }

@@ -6,17 +6,26 @@
 //! rules, no quorum, an empty allow-list.
 //!
 //! Not here: legal advice (the shipped policies are illustrative), signatures and logs (the facts
-//! carry what others verified), and the states of a request (`bailiwick-shard`).
+//! carry what others verified), and the replicated state of requests (`bailiwick-shard`).
 
+pub mod case;
+pub mod deadline;
 pub mod evaluation;
 pub mod facts;
+pub mod law;
+pub mod order;
 pub mod policy;
 pub mod rule;
+pub mod vocabulary;
 
 mod rules;
 
-pub use evaluation::{Evaluation, Finding, evaluate};
+pub use case::CaseFacts;
+pub use deadline::Deadlines;
+pub use evaluation::{Disposition, Evaluation, Finding, evaluate};
 pub use facts::{DecisionFact, InclusionFact, PolicyPins, RecipientFact, RequestFacts, Stage};
+pub use law::Law;
+pub use order::{Order, OrderRefusal};
 pub use policy::{Limits, Policy, PolicyError, Quorum, Reach, describe_toml_error};
 pub use rule::{Outcome, RuleId};
 

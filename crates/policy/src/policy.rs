@@ -13,15 +13,19 @@
 //! [limits]   max_subjects = 5          max_window_minutes = 525600     max_records = 10000
 //! [reach]    forums = ["FR"]           authorities = ["tribunal-paris"]
 //! ```
-//! digest = H("policy", the file's bytes)
+//! `digest = H("policy", the file's bytes)`. [`crate::law`] draws the sections of a policy that
+//! knows instruments.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bailiwick_envelope::{HashTag, hash};
 use bailiwick_types::limits::{SCOPE_LINES, SELECTION_RECORDS, TEXT_BYTES};
 use bailiwick_types::{Category, Digest, Jurisdiction, Name, Role, Slot, Timestamp};
 use serde::Deserialize;
 
+use crate::law::{
+    Instrument, Intake, Law, Notice, Preservation, Report, Retention, Safeguards, Sections,
+};
 use crate::rule::RuleId;
 
 /// Longest policy file in bytes: 256 authorities of 64 characters, sources, and slack.
@@ -35,6 +39,8 @@ pub struct Quorum {
     pub workflow: u8,
     /// Of the legal-review role; 2 to 7.
     pub legal_review: u8,
+    /// Of the rights panel, the third quorum; 2 to 7. Absent: nothing that escalates is disclosed.
+    pub rights_panel: Option<u8>,
 }
 
 impl Quorum {
@@ -46,10 +52,15 @@ impl Quorum {
         }
     }
 
-    /// Whether both roles need at least two: a quorum of 0 or 1 is never one.
+    /// Whether both roles, and the rights panel where there is one, need at least two: a quorum of 0
+    /// or 1 is never one.
     pub fn is_quorum(&self) -> bool {
         let bounds = 2..=Slot::LIMIT;
-        bounds.contains(&self.workflow) && bounds.contains(&self.legal_review)
+        bounds.contains(&self.workflow)
+            && bounds.contains(&self.legal_review)
+            && self
+                .rights_panel
+                .is_none_or(|panel| bounds.contains(&panel))
     }
 }
 
@@ -76,12 +87,17 @@ pub struct Reach {
     pub forums: BTreeSet<Jurisdiction>,
     /// Authorities that may ask.
     pub authorities: BTreeSet<Name>,
+    /// Forums that are answered by no way at all, not even mutual legal assistance. A forum that
+    /// stands in neither list is referred to it.
+    #[serde(default)]
+    pub never: BTreeSet<Jurisdiction>,
 }
 
 /// One jurisdiction's policy. Only [`Policy::parse`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     jurisdiction: Jurisdiction,
+    family: Option<String>,
     version: u32,
     in_force: Timestamp,
     illustrative: Option<String>,
@@ -91,6 +107,8 @@ pub struct Policy {
     quorum: Quorum,
     limits: Limits,
     reach: Reach,
+    law: Option<Law>,
+    unverified: BTreeSet<String>,
     digest: Digest,
 }
 
@@ -99,6 +117,7 @@ pub struct Policy {
 #[serde(deny_unknown_fields)]
 struct PolicyFile {
     jurisdiction: Jurisdiction,
+    family: Option<String>,
     version: u32,
     in_force: String,
     illustrative: Option<String>,
@@ -108,6 +127,16 @@ struct PolicyFile {
     quorum: Quorum,
     limits: Limits,
     reach: Reach,
+    #[serde(default)]
+    unverified: BTreeSet<String>,
+    intake: Option<Intake>,
+    #[serde(default)]
+    instruments: BTreeMap<Name, Instrument>,
+    preservation: Option<Preservation>,
+    safeguards: Option<Safeguards>,
+    notice: Option<Notice>,
+    retention: Option<Retention>,
+    report: Option<Report>,
 }
 
 /// Why a text is no policy: the author's fault.
@@ -147,8 +176,25 @@ impl Policy {
             return Err(field("quorum", "each role needs 2 to 7"));
         }
         check_limits(&file.limits)?;
+        check_reach(&file.reach)?;
+        check_unverified(text, &file.unverified)?;
+        let law = Sections {
+            intake: file.intake,
+            instruments: file.instruments,
+            preservation: file.preservation,
+            safeguards: file.safeguards,
+            notice: file.notice,
+            retention: file.retention,
+            report: file.report,
+        };
+        let law = law.assemble()?;
+        if law.is_some() && file.limits.max_identify_minutes.is_none() {
+            let reason = "missing beside [instruments]: it separates identification from traffic";
+            return Err(field("limits.max_identify_minutes", reason));
+        }
         Ok(Self {
             jurisdiction: file.jurisdiction,
+            family: file.family,
             version: file.version,
             in_force,
             illustrative: file.illustrative,
@@ -158,6 +204,8 @@ impl Policy {
             quorum: file.quorum,
             limits: file.limits,
             reach: file.reach,
+            law,
+            unverified: file.unverified,
             digest: policy_digest(text),
         })
     }
@@ -165,6 +213,11 @@ impl Policy {
     /// The jurisdiction whose policy this is.
     pub fn jurisdiction(&self) -> Jurisdiction {
         self.jurisdiction
+    }
+
+    /// The family of instruments that the policy belongs to, such as `EU`, if it belongs to one.
+    pub fn family(&self) -> Option<&str> {
+        self.family.as_deref()
     }
 
     /// The version, from 1.
@@ -212,9 +265,36 @@ impl Policy {
         &self.reach
     }
 
+    /// Instruments and all that goes with them. `None`: the policy is of scope and quorums only.
+    pub fn law(&self) -> Option<&Law> {
+        self.law.as_ref()
+    }
+
+    /// Paths of the file's fields that rest on facts nobody verified, such as
+    /// `instruments.requisition.traffic.deadline_hours`.
+    pub fn unverified(&self) -> &BTreeSet<String> {
+        &self.unverified
+    }
+
+    /// The longest window of an identification, in minutes; what is longer is a history.
+    pub fn identify_minutes(&self) -> u32 {
+        let limits = &self.limits;
+        limits
+            .max_identify_minutes
+            .unwrap_or(limits.max_window_minutes)
+    }
+
     /// `H("policy", the file's bytes as read)`.
     pub fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// A copy that was in force by an instant, to ask what a draft would have done then.
+    pub(crate) fn as_in_force_by(&self, instant: Timestamp) -> Self {
+        Self {
+            in_force: self.in_force.min(instant),
+            ..self.clone()
+        }
     }
 
     /// A copy with another quorum and other rules, to show that evaluation denies by itself what
@@ -244,6 +324,9 @@ fn check_texts(file: &PolicyFile) -> Result<(), PolicyError> {
     if file.illustrative.as_ref().is_some_and(long) {
         return Err(field("illustrative", "empty or too long"));
     }
+    if file.family.as_ref().is_some_and(long) {
+        return Err(field("family", "empty or too long"));
+    }
     if file.sources.iter().any(long) {
         return Err(field("sources", "one is empty or too long"));
     }
@@ -268,6 +351,34 @@ fn check_limits(limits: &Limits) -> Result<(), PolicyError> {
     Ok(())
 }
 
+fn check_reach(reach: &Reach) -> Result<(), PolicyError> {
+    match reach.forums.intersection(&reach.never).next() {
+        Some(both) => Err(field("reach.never", format!("{both} stands in forums too"))),
+        None => Ok(()),
+    }
+}
+
+/// A mark on a field that is not there marks nothing, and its author meant another one.
+fn check_unverified(text: &str, paths: &BTreeSet<String>) -> Result<(), PolicyError> {
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let root: toml::Table = text
+        .parse()
+        .map_err(|error| PolicyError::Form(describe_toml_error(text, &error)))?;
+    for path in paths {
+        let mut keys = path.split('.');
+        let first = keys.next().and_then(|key| root.get(key));
+        if keys.fold(first, |value, key| value?.get(key)).is_none() {
+            return Err(field(
+                "unverified",
+                format!("{path:?} is no field of this file"),
+            ));
+        }
+    }
+    Ok(())
+}
+
 fn parse_rules(texts: &[String]) -> Result<BTreeSet<RuleId>, PolicyError> {
     let mut rules = BTreeSet::new();
     for text in texts {
@@ -281,7 +392,7 @@ fn parse_rules(texts: &[String]) -> Result<BTreeSet<RuleId>, PolicyError> {
     Ok(rules)
 }
 
-fn field(field: &'static str, reason: impl Into<String>) -> PolicyError {
+pub(crate) fn field(field: &'static str, reason: impl Into<String>) -> PolicyError {
     let reason = reason.into();
     PolicyError::Field { field, reason }
 }

@@ -109,6 +109,9 @@ impl PolicyPassed {
                 custody: custody.digest(),
             }),
             recipients: &recipients,
+            received_at: Some(request.place().logged_at),
+            // The order itself does not travel yet: a policy with instruments permits nothing here.
+            case: None,
         };
         let mut evaluations = vec![permitted(custody, &facts)?];
         if asked.forum != asked.jurisdiction {

@@ -167,6 +167,8 @@ impl Story {
             inclusion: self.inclusion,
             policies: self.pins,
             recipients: &self.recipients,
+            received_at: Some(NOON),
+            case: None,
         };
         evaluate(&self.policy, &facts)
     }
@@ -458,6 +460,7 @@ fn a_quorum_of_zero_one_or_none_is_refused() {
         let quorum = Quorum {
             workflow,
             legal_review,
+            rights_panel: None,
         };
         let rules: Vec<RuleId> = Story::new().policy.rules().iter().copied().collect();
         let mut story = Story::changed(|s| s.policy = s.policy.with(quorum, &rules));

@@ -1,58 +1,24 @@
-//! The rules as pure functions (docs/legal-process.md, "Rules"). Each says what it looked at
-//! without naming a person or an identifier.
+//! The rules over the request itself, its decisions, its log and its recipient: R14 to R18, R26 and
+//! R28 to R30.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use bailiwick_envelope::approval::RefusalCode;
 use bailiwick_envelope::request::{Purpose, ScopeLine};
 use bailiwick_types::{Category, Digest, Name, Role, Slot};
 
+use super::{Context, finding, unknown_case};
+use crate::case::{AttributionPoint, CaseFacts};
 use crate::evaluation::Finding;
 use crate::facts::{RequestFacts, Stage};
 use crate::policy::Policy;
-use crate::rule::{Outcome, RuleId};
-
-/// Applies one rule.
-pub(crate) fn apply(rule: RuleId, policy: &Policy, facts: &RequestFacts<'_>) -> Finding {
-    match rule {
-        RuleId::R01 => authority_allowed(policy, facts),
-        RuleId::R14 => identifiers_unique(facts),
-        RuleId::R15 => window_bounded(policy, facts),
-        RuleId::R16 => subjects_and_records(policy, facts),
-        RuleId::R17 => kinds_allowed(policy, facts),
-        RuleId::R18 => forum_reaches(policy, facts),
-        RuleId::R26 => separate_persons(policy, facts),
-        RuleId::R28 => policies_pinned(policy, facts),
-        RuleId::R29 => logged_and_included(facts),
-        RuleId::R30 => recipient_belongs(facts),
-    }
-}
-
-fn finding(outcome: Outcome, evidence: impl Into<String>) -> Finding {
-    Finding {
-        outcome,
-        evidence: evidence.into(),
-    }
-}
-
-/// "R01 authority known": on the policy's allow-list. An empty list is nobody.
-fn authority_allowed(policy: &Policy, facts: &RequestFacts<'_>) -> Finding {
-    let authorities = &policy.reach().authorities;
-    let outcome = if authorities.contains(&facts.request.authority) {
-        Outcome::Pass
-    } else {
-        let reason = "authority: not on the policy's list";
-        Outcome::fail(RefusalCode::InvalidIssuingAuthority, reason)
-    };
-    finding(
-        outcome,
-        format!("{} authorities allowed", authorities.len()),
-    )
-}
+use crate::rule::Outcome;
+use crate::vocabulary::Route;
 
 /// "R14 identifiers well-formed, unique": no line is empty, no subject is asked twice for the same
 /// kind and minute, no subject is the nil pseudonym.
-fn identifiers_unique(facts: &RequestFacts<'_>) -> Finding {
+pub(super) fn identifiers_unique(facts: &RequestFacts<'_>) -> Finding {
     let scope = &facts.request.scope;
     let evidence = format!("{} scope lines", scope.len());
     let reason = if scope.is_empty() {
@@ -87,7 +53,8 @@ fn overlaps(scope: &[ScopeLine]) -> bool {
 
 /// "R15 window bounded, not in the future, within policy maximum"; and a long window under the
 /// purpose `identify` is a history, which a person must look at.
-fn window_bounded(policy: &Policy, facts: &RequestFacts<'_>) -> Finding {
+pub(super) fn window_bounded(context: &Context<'_>) -> Finding {
+    let (policy, facts) = (context.policy, context.facts);
     let limits = policy.limits();
     let request = facts.request;
     let length = |line: &ScopeLine| line.to.0.saturating_sub(line.from.0);
@@ -106,9 +73,17 @@ fn window_bounded(policy: &Policy, facts: &RequestFacts<'_>) -> Finding {
         let reason = "scope.to: in the future";
         return finding(Outcome::fail(RefusalCode::ManifestErrors, reason), evidence);
     }
-    if longest > limits.max_window_minutes {
+    let terms = match context.terms() {
+        Ok(terms) => terms,
+        Err(unknown) => return unknown,
+    };
+    let most = terms.map_or(u32::MAX, |terms| terms.max_window_minutes);
+    if longest > limits.max_window_minutes.min(most) {
         let reason = "scope: the window is longer than the policy allows";
         return finding(Outcome::fail(RefusalCode::Overbroad, reason), evidence);
+    }
+    if let Some(outcome) = facts.case.and_then(|case| points_exact(case, facts)) {
+        return finding(outcome, evidence);
     }
     let history = |line: &ScopeLine| {
         let bound = limits
@@ -123,15 +98,76 @@ fn window_bounded(policy: &Policy, facts: &RequestFacts<'_>) -> Finding {
     finding(Outcome::Pass, evidence)
 }
 
+/// "an IP attribution has exact instant (and port for shared IPv4)"; and an address that no
+/// provider can have seen from outside attributes nothing. `None` when nothing stands against it.
+fn points_exact(case: &CaseFacts, facts: &RequestFacts<'_>) -> Option<Outcome> {
+    let wrong = |point: &AttributionPoint| {
+        let vague = RefusalCode::InsufficientInformation;
+        let bad = RefusalCode::ManifestErrors;
+        if !is_public(point.address) {
+            Some((bad, "points.address: not a public address"))
+        } else if point.at.is_none() {
+            Some((vague, "points.at: no exact instant"))
+        } else if point.at.is_some_and(|at| at > facts.now) {
+            Some((bad, "points.at: in the future"))
+        } else if point.port == Some(0) {
+            Some((bad, "points.port: zero"))
+        } else if point.address.is_ipv4() && point.shared == Some(true) && point.port.is_none() {
+            Some((vague, "points.port: missing for a shared address"))
+        } else {
+            None
+        }
+    };
+    if let Some((code, reason)) = case.points.iter().find_map(wrong) {
+        return Some(Outcome::fail(code, reason));
+    }
+    let unsure = |point: &AttributionPoint| {
+        point.address.is_ipv4() && point.shared.is_none() && point.port.is_none()
+    };
+    let reason = "points.port: missing, and nobody knows whether the address is shared".to_owned();
+    let needed = case.points.iter().any(unsure);
+    needed.then_some(Outcome::NeedsHuman { reason })
+}
+
+/// Whether an address can be seen on the open internet: neither private, shared by a carrier's
+/// translation, for documentation, mapped, local, nor reserved.
+fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            let [first, second, third, _] = v4.octets();
+            !(v4.is_private()
+                || v4.is_loopback()
+                || v4.is_link_local()
+                || v4.is_documentation()
+                || v4.is_multicast()
+                || first == 0
+                || first >= 240
+                || (first == 100 && (64..128).contains(&second))
+                || (first == 198 && (second & 0xfe) == 18)
+                || (first == 192 && second == 0 && third == 0))
+        }
+        IpAddr::V6(v6) => {
+            let documentation = v6.segments()[..2] == [0x2001, 0x0db8];
+            !documentation && v6.to_ipv4_mapped().is_none() && (v6.segments()[0] & 0xe000) == 0x2000
+        }
+    }
+}
+
 /// "R16 number of subjects within policy maximum; no ranges, no wildcards", and the cap on records.
-fn subjects_and_records(policy: &Policy, facts: &RequestFacts<'_>) -> Finding {
+pub(super) fn subjects_and_records(context: &Context<'_>) -> Finding {
+    let (policy, facts) = (context.policy, context.facts);
     let limits = policy.limits();
     let request = facts.request;
     let subjects: BTreeSet<_> = request.scope.iter().map(|line| line.subject).collect();
+    let terms = match context.terms() {
+        Ok(terms) => terms,
+        Err(unknown) => return unknown,
+    };
+    let most = terms.map_or(u32::MAX, |terms| terms.max_subjects);
+    let max_subjects = limits.max_subjects.min(most);
     let evidence = format!(
-        "{} of {} subjects, cap {} of {} records, {} selected",
+        "{} of {max_subjects} subjects, cap {} of {} records, {} selected",
         subjects.len(),
-        limits.max_subjects,
         request.cap,
         limits.max_records,
         facts
@@ -140,7 +176,7 @@ fn subjects_and_records(policy: &Policy, facts: &RequestFacts<'_>) -> Finding {
     );
     let reason = if subjects.is_empty() {
         "scope: no subject"
-    } else if subjects.len() > limits.max_subjects as usize {
+    } else if subjects.len() > max_subjects as usize {
         "scope: more subjects than the policy allows"
     } else if request.cap == 0 || request.cap > limits.max_records {
         "cap: zero or more records than the policy allows"
@@ -156,7 +192,8 @@ fn subjects_and_records(policy: &Policy, facts: &RequestFacts<'_>) -> Finding {
 }
 
 /// "R17 kinds within {ip, phone}": among those that the policy allows.
-fn kinds_allowed(policy: &Policy, facts: &RequestFacts<'_>) -> Finding {
+pub(super) fn kinds_allowed(context: &Context<'_>) -> Finding {
+    let (policy, facts) = (context.policy, context.facts);
     let asked: BTreeSet<Category> = facts
         .request
         .scope
@@ -168,41 +205,69 @@ fn kinds_allowed(policy: &Policy, facts: &RequestFacts<'_>) -> Finding {
         asked.len(),
         policy.kinds().len()
     );
-    let outcome = if !asked.is_empty() && asked.is_subset(policy.kinds()) {
-        Outcome::Pass
-    } else {
-        let reason = "scope.categories: a kind that the policy does not allow";
-        Outcome::fail(RefusalCode::ServiceNotCovered, reason)
+    let terms = match context.terms() {
+        Ok(terms) => terms,
+        Err(unknown) => return unknown,
     };
+    let kinds = terms.map_or(policy.kinds(), |terms| &terms.kinds);
+    let purpose = facts.request.purpose;
+    let reason = if asked.is_empty() || !asked.is_subset(policy.kinds()) {
+        "scope.categories: a kind that the policy does not allow"
+    } else if !asked.is_subset(kinds) {
+        "scope.categories: a kind that the instrument does not allow"
+    } else if terms.is_some_and(|terms| !terms.purposes.contains(&purpose)) {
+        "purpose: one that the instrument does not allow"
+    } else {
+        return finding(Outcome::Pass, evidence);
+    };
+    let outcome = Outcome::fail(RefusalCode::ServiceNotCovered, reason);
     finding(outcome, evidence)
 }
 
 /// "R18 reach table permits a direct answer, else refer to mutual legal assistance". The table is
-/// the custody jurisdiction's: a forum's own policy does not say whom it reaches abroad.
-fn forum_reaches(policy: &Policy, facts: &RequestFacts<'_>) -> Finding {
+/// the custody jurisdiction's: what a forum's own policy claims to reach abroad can only narrow it.
+pub(super) fn forum_reaches(context: &Context<'_>) -> Finding {
+    let (policy, facts) = (context.policy, context.facts);
     let request = facts.request;
     let forums = &policy.reach().forums;
     let evidence = format!("{} forums allowed", forums.len());
-    let outcome = if policy.jurisdiction() == request.jurisdiction {
-        if forums.contains(&request.forum) {
-            Outcome::Pass
-        } else {
-            let reason = "forum: its orders do not reach this custody jurisdiction directly";
-            Outcome::fail(RefusalCode::NotReachableUseMla, reason)
-        }
-    } else if policy.jurisdiction() == request.forum {
-        Outcome::NotApplicable
+    let (of_custody, of_forum) = (
+        policy.jurisdiction() == request.jurisdiction,
+        policy.jurisdiction() == request.forum,
+    );
+    let reason = if !of_custody && !of_forum {
+        "policy: of neither the forum nor the custody jurisdiction"
+    } else if of_custody && policy.reach().never.contains(&request.forum) {
+        "forum: its orders are never answered"
+    } else if of_custody && !forums.contains(&request.forum) {
+        "forum: its orders do not reach this custody jurisdiction directly"
+    } else if policy.law().is_none() || !of_forum {
+        let outcome = match of_custody {
+            true => Outcome::Pass,
+            false => Outcome::NotApplicable,
+        };
+        return finding(outcome, evidence);
     } else {
-        let reason = "policy: of neither the forum nor the custody jurisdiction";
-        Outcome::fail(RefusalCode::NotReachableUseMla, reason)
+        match context.instrument {
+            None if facts.case.is_none() => return unknown_case(),
+            None => return finding(Outcome::NotApplicable, "no instrument; R04 says"),
+            Some(instrument) if instrument.route == Route::MutualLegalAssistance => {
+                "instrument: it takes the way of mutual legal assistance"
+            }
+            Some(instrument) if !instrument.reach.contains(&request.jurisdiction) => {
+                "instrument: it does not reach this custody jurisdiction directly"
+            }
+            Some(_) => return finding(Outcome::Pass, evidence),
+        }
     };
+    let outcome = Outcome::fail(RefusalCode::NotReachableUseMla, reason);
     finding(outcome, evidence)
 }
 
 /// "R26 nobody decides twice, in two roles, or on a request they entered"; and each role's quorum
 /// of distinct slots is met. Persons are told apart by their immutable id in the trust roster: a
 /// name that somebody else carries elsewhere, or a key that the roster does not know, is nobody.
-fn separate_persons(policy: &Policy, facts: &RequestFacts<'_>) -> Finding {
+pub(super) fn separate_persons(policy: &Policy, facts: &RequestFacts<'_>) -> Finding {
     if facts.stage == Stage::Intake {
         return finding(Outcome::NotApplicable, "nobody has decided yet");
     }
@@ -242,7 +307,7 @@ fn separate_persons(policy: &Policy, facts: &RequestFacts<'_>) -> Finding {
 
 /// "R28 policy version pinned": the digests in the request are those of the verifier's own copies,
 /// and the policy at hand is one of them and in force.
-fn policies_pinned(policy: &Policy, facts: &RequestFacts<'_>) -> Finding {
+pub(super) fn policies_pinned(policy: &Policy, facts: &RequestFacts<'_>) -> Finding {
     let request = facts.request;
     let evidence = format!("version {}, {}", policy.version(), policy.digest().short());
     let own: Option<Digest> = facts.policies.and_then(|own| {
@@ -265,7 +330,7 @@ fn policies_pinned(policy: &Policy, facts: &RequestFacts<'_>) -> Finding {
 }
 
 /// "R29 logged, inclusion verified by each approver".
-fn logged_and_included(facts: &RequestFacts<'_>) -> Finding {
+pub(super) fn logged_and_included(facts: &RequestFacts<'_>) -> Finding {
     match facts.inclusion {
         Some(inclusion) => {
             let evidence = format!("leaf {} of {}", inclusion.leaf_index, inclusion.size);
@@ -290,7 +355,7 @@ fn logged_and_included(facts: &RequestFacts<'_>) -> Finding {
 }
 
 /// "R30 recipient key belongs to the verified authority or the desk", by the verifier's own list.
-fn recipient_belongs(facts: &RequestFacts<'_>) -> Finding {
+pub(super) fn recipient_belongs(facts: &RequestFacts<'_>) -> Finding {
     let request = facts.request;
     let asked = &request.recipient;
     let evidence = format!("{} recipients trusted", facts.recipients.len());

@@ -1,0 +1,10 @@
+//! The policy, its rules and the order behind them, each with what passes and what fails.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a story that cannot be set up is a failed test"
+)]
+
+mod request;
+mod rules;
+mod shipped;
+mod world;
