@@ -13,8 +13,10 @@ pub mod deadline;
 pub mod evaluation;
 pub mod facts;
 pub mod law;
+pub mod lifecycle;
 pub mod order;
 pub mod policy;
+pub mod preservation;
 pub mod rule;
 pub mod vocabulary;
 

@@ -4,6 +4,8 @@
     reason = "a story that cannot be set up is a failed test"
 )]
 
+mod lifecycle;
+mod preservation;
 mod request;
 mod rules;
 mod shipped;
