@@ -17,6 +17,7 @@ pub mod lifecycle;
 pub mod order;
 pub mod policy;
 pub mod preservation;
+pub mod replay;
 pub mod rule;
 pub mod vocabulary;
 

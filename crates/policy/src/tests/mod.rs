@@ -4,8 +4,10 @@
     reason = "a story that cannot be set up is a failed test"
 )]
 
+mod bad_input;
 mod lifecycle;
 mod preservation;
+mod replay;
 mod request;
 mod rules;
 mod shipped;
