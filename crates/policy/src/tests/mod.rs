@@ -5,10 +5,12 @@
 )]
 
 mod bad_input;
+mod invariants;
 mod lifecycle;
 mod preservation;
 mod replay;
 mod request;
 mod rules;
+mod rules_later;
 mod shipped;
 mod world;
