@@ -89,6 +89,9 @@ pub enum Verb {
     /// Check files before they are used.
     #[command(subcommand)]
     Config(ConfigVerb),
+    /// Write, read and try out a jurisdiction's policy file, without a cluster.
+    #[command(subcommand)]
+    Policy(crate::commands::policy::PolicyFileVerb),
     /// Print a shell's completions.
     Completions {
         /// The shell.

@@ -77,6 +77,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Verb::Operator(OperatorVerb::Cluster(ClusterVerb::Placement(PlacementVerb::Check {
             data,
         }))) if !data.is_empty() => commands::cluster::placement::check_folders(data, output),
+        Verb::Policy(verb) => commands::policy::run(verb, output),
         Verb::Completions { shell } => {
             print_completions(*shell);
             Ok(())

@@ -11,6 +11,7 @@ pub mod key;
 pub mod key_rest;
 pub mod log;
 pub mod operator;
+pub mod policy;
 pub mod record;
 pub mod recover;
 pub mod request;
