@@ -91,7 +91,7 @@ seeds='seeds = ["vault-eu-1:7411", "vault-us-1:7411", "vault-br-1:7411"]'
 served=$(for code in $jurisdictions; do printf '"%s", ' "$code"; done)
 
 for code in $jurisdictions; do
-    sed "s/\"FR\"/\"$code\"/; s/tribunal-paris/$(authority_of "$code")/" "$here/../../config/policies/FR.toml" \
+    sed "s/\"FR\"/\"$code\"/; s/tribunal-paris/$(authority_of "$code")/" "$here/../../config/policies/minimal.toml" \
         >"cluster/clients/policies/$code.toml"
     openssl rand -hex 32 >"cluster/clients/keys/pseudonym-$code.key"
 done
