@@ -1,6 +1,15 @@
 //! A cluster as an operator runs it, on real processes: nodes join, drain, are replaced and leave while
-//! records come in, and nothing is anywhere where its jurisdiction does not allow it.
+//! records come in, leaders end or sleep, jurisdictions freeze, disks are lost and restored; and nothing is
+//! anywhere where its jurisdiction does not allow it.
 
+use tokio::sync::{Mutex, MutexGuard};
+
+#[path = "cluster/backup.rs"]
+mod backup;
+#[path = "cluster/failover.rs"]
+mod failover;
+#[path = "cluster/freeze.rs"]
+mod freeze;
 #[path = "cluster/members.rs"]
 mod members;
 #[path = "cluster/placement.rs"]
@@ -9,4 +18,11 @@ mod placement;
 /// The test package's own program.
 fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_bailiwick-process")
+}
+
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// One story at a time: some measure how long a cluster takes, and each has thirteen processes.
+async fn turn() -> MutexGuard<'static, ()> {
+    TURN.lock().await
 }

@@ -143,6 +143,7 @@ async fn hurry(cluster: &Running) -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nodes_join_drain_are_replaced_and_leave_while_records_come_in() -> anyhow::Result<()> {
+    let _turn = crate::turn().await;
     let mut cluster = cluster(binary(), &[]).await?;
     hurry(&cluster).await?;
     votes(&cluster, "FR", &[1, 2, 3]).await?;

@@ -51,6 +51,7 @@ async fn send_group(cluster: &Running, from: &str, to: usize) -> anyhow::Result<
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_jurisdiction_does_not_allow_is_refused_and_what_is_planted_is_named()
 -> anyhow::Result<()> {
+    let _turn = crate::turn().await;
     let mut cluster = cluster(binary(), &[]).await?;
     let record = |n: u32| {
         ip(

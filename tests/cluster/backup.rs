@@ -28,14 +28,12 @@ use bailiwick_tests::{
 use bailiwick_types::store::{Row, StoreError, WriteStore};
 use bailiwick_types::{GroupId, NodeId, ShardId};
 
+use crate::binary;
+
 /// Persons whose approvals make both quorums.
 const QUORUMS: [&str; 4] = ["anna", "ben", "dora", "emil"];
 /// How long a restored cluster may take to lead, cosign and seal again.
 const RETURN: Duration = Duration::from_secs(60);
-
-fn binary() -> &'static str {
-    env!("CARGO_BIN_EXE_bailiwick-process")
-}
 
 /// The commands of a block of docs/backup.md.
 fn block(name: &str) -> anyhow::Result<String> {
@@ -412,6 +410,7 @@ fn replace_bytes(rows: &mut dyn WriteStore, from: &[u8], to: &[u8]) -> Result<()
 /// log included, and disclosure goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_is_lost_and_comes_back() -> anyhow::Result<()> {
+    let _turn = crate::turn().await;
     let mut running = cluster(binary(), &[]).await?;
     let mut desk = Desk::new(&running)?;
     let (old, new) = (desk.folder.join("old"), desk.folder.join("new"));
@@ -545,6 +544,7 @@ async fn old_snapshots_are_of_no_use(
 /// A jurisdiction of two groups: each is saved for itself, and both come back together.
 #[tokio::test(flavor = "multi_thread")]
 async fn every_partition_comes_back() -> anyhow::Result<()> {
+    let _turn = crate::turn().await;
     let mut running = partitioned_cluster(binary(), 2).await?;
     let mut desk = Desk::new(&running)?;
     let at = inside(window(), 5);
@@ -594,6 +594,7 @@ async fn every_partition_comes_back() -> anyhow::Result<()> {
 /// Two of three voters are gone for good; the third goes on alone, with all that was acknowledged.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_voter_is_recovered() -> anyhow::Result<()> {
+    let _turn = crate::turn().await;
     let mut running = cluster(binary(), &[]).await?;
     let mut desk = Desk::new(&running)?;
     put(&running, "early", 40).await?;
@@ -730,6 +731,7 @@ async fn scheduled_snapshots_are_good(running: &Running, desk: &mut Desk) -> any
 /// one command's import succeeds, and all of it is there once. Snapshots are kept on a schedule meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rolling_restart_under_an_import_loses_nothing() -> anyhow::Result<()> {
+    let _turn = crate::turn().await;
     let mut running = prepared_cluster(binary(), &[], keep_snapshots).await?;
     let file = import_file(running.root())?;
     let mut import = Import::start(binary(), &running, &file)?;

@@ -1,7 +1,7 @@
 //! How long a lost leader is felt: SIGKILL, and the time until the edge acknowledges the next record;
 //! SIGSTOP, and the time until an order is disclosed by the others. And what a sleeper hands out when it
 //! wakes.
-#![allow(clippy::print_stdout, reason = "the figure is what the issue asks for")]
+#![allow(clippy::print_stdout, reason = "the figures are for a reader")]
 
 use std::time::{Duration, Instant};
 
@@ -15,6 +15,8 @@ use bailiwick_tests::{PATIENCE, Running, cluster, eventually, failed, inside, ip
 use bailiwick_transport::{CallError, ConnectOptions, Connection, ExpectedPeer, Operation};
 use bailiwick_types::{RequestId, ShardId, codec};
 
+use crate::binary;
+
 /// Leaders killed.
 const ROUNDS: u32 = 10;
 /// Median of the times that writers wait.
@@ -24,10 +26,6 @@ const GOAL: Duration = Duration::from_secs(1);
 const MOVED: Duration = Duration::from_secs(10);
 /// No single wait is longer.
 const LONGEST: Duration = Duration::from_secs(10);
-
-fn binary() -> &'static str {
-    env!("CARGO_BIN_EXE_bailiwick-process")
-}
 
 /// Stores one record, trying again until it is acknowledged.
 async fn acknowledged(cluster: &Running, port: u32) -> anyhow::Result<()> {
@@ -64,6 +62,7 @@ async fn kill_and_write(cluster: &mut Running, round: u32) -> anyhow::Result<Dur
 /// Issue 3: "Leader SIGKILL -> next acknowledged write: median of 10 at most 1 s, printed".
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_leader_keeps_writers_waiting_for_a_second_at_most() -> anyhow::Result<()> {
+    let _turn = crate::turn().await;
     let mut cluster = cluster(binary(), &[]).await?;
     let mut waits = Vec::new();
     for round in 0..ROUNDS {
@@ -119,6 +118,7 @@ async fn as_recipient(cluster: &Running, vault: &str) -> anyhow::Result<Connecti
 #[tokio::test(flavor = "multi_thread")]
 async fn a_suspended_leader_holds_no_approver_and_hands_out_nothing_recalled() -> anyhow::Result<()>
 {
+    let _turn = crate::turn().await;
     let cluster = cluster(binary(), &[]).await?;
     let at = inside(window(), 5);
     let record = |account: &str| ip(account, "FR", "192.0.2.7", 4000, &at);

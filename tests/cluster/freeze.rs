@@ -20,14 +20,12 @@ use bailiwick_tests::scrape::Scrape;
 use bailiwick_tests::{PATIENCE, Running, cluster, eventually, failed, inside, ip, window};
 use bailiwick_types::ShardId;
 
+use crate::binary;
+
 /// From the operator's word to the first refused write, and to the leaf at the last approver.
 const SECONDS: Duration = Duration::from_secs(5);
 /// The people of both committees.
 const PEOPLE: [&str; 6] = ["anna", "ben", "chloe", "dora", "emil", "fay"];
-
-fn binary() -> &'static str {
-    env!("CARGO_BIN_EXE_bailiwick-process")
-}
 
 fn operator(cluster: &Running, arguments: &[&str]) -> anyhow::Result<Output> {
     let ran = Command::new(binary())
@@ -137,6 +135,7 @@ async fn nothing_is_requested_or_granted(cluster: &Running) -> anyhow::Result<()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_jurisdiction_is_only_read_until_it_is_unfrozen() -> anyhow::Result<()> {
+    let _turn = crate::turn().await;
     let cluster = cluster(binary(), &[]).await?;
     cluster.put(vec![record("reader", "FR", 1100)]).await?;
     let request = cluster.request("reader", "freeze-1").await?.id;
