@@ -521,7 +521,7 @@ version = 1
 in_force = "2026-01-01T00:00:00Z"
 illustrative = "for a development cluster; not legal advice and no state's law"
 sources = ["docs/legal-process.md"]
-rules = ["R01", "R14", "R15", "R16", "R17", "R18", "R26", "R28", "R29", "R30"]
+rules = ["R01", "R03", "R08", "R14", "R15", "R16", "R17", "R18", "R26", "R28", "R29", "R30"]
 kinds = ["phone", "ip"]
 
 [quorum]

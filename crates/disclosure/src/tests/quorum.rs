@@ -278,12 +278,24 @@ fn unlogged_selection_or_certificate_refused() {
 /// without rules, or without a mandatory one, denies a request that everybody approved.
 #[test]
 fn empty_rule_set_denies() {
-    let all = r#"rules = ["R14", "R15", "R16", "R17", "R26", "R28", "R29", "R30"]"#;
+    let all = r#"rules = ["R03", "R08", "R14", "R15", "R16", "R17", "R26", "R28", "R29", "R30"]"#;
     let some = r#"rules = ["R14", "R15", "R16", "R17", "R26", "R28", "R29"]"#;
     for rules in ["rules = []", some] {
         let refusal = with_policy(|policy| policy.replace(all, rules));
         assert!(refusal.contains("does not enable rule"), "{refusal}");
     }
+}
+
+/// A rule about the order denies as long as the order does not travel to the approver: what nobody
+/// handed in is not assumed. What travels in the request is evaluated.
+#[test]
+fn rules_about_an_unseen_order_deny() {
+    for rule in ["R02", "R05", "R09", "R13", "R25", "R27"] {
+        let refusal = with_policy(|p| p.replace("\"R08\",", &format!("\"R08\", \"{rule}\",")));
+        assert!(refusal.contains(rule), "{refusal}");
+    }
+    let late = with_policy(|p| p.replace("2026-01-01T00:00:00Z", "2027-01-01T00:00:00Z"));
+    assert!(late.contains("R03"), "{late}");
 }
 
 /// Attack: an empty allow-list is everybody (redoctober #119).

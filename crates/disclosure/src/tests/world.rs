@@ -49,7 +49,7 @@ version = 1
 in_force = "2026-01-01T00:00:00Z"
 illustrative = "not legal advice"
 sources = ["none: a test"]
-rules = ["R14", "R15", "R16", "R17", "R26", "R28", "R29", "R30"]
+rules = ["R03", "R08", "R14", "R15", "R16", "R17", "R26", "R28", "R29", "R30"]
 kinds = ["phone", "ip"]
 [quorum]
 workflow = 2
