@@ -144,7 +144,7 @@ const KEEP: &str = "BAILIWICK_TESTS_KEEP";
 /// be ending.
 static BEGUN: AtomicU16 = AtomicU16::new(0);
 
-/// The first of [`SPAN`] ports that nobody uses just now.
+/// The first of `SPAN` ports that nobody uses just now.
 ///
 /// # Errors
 /// When so many in a row are not to be had.
