@@ -102,6 +102,27 @@ impl ClusterView {
         })
     }
 
+    /// The shards that need a node: no other one may hold their replica if it drained.
+    pub fn stays_when_drained(&self, node: NodeId) -> Vec<ShardId> {
+        let mut view = self.clone();
+        let standing = NodeStanding {
+            draining: true,
+            ..view.standing(node)
+        };
+        view.standings.retain(|standing| standing.node != node);
+        view.standings.push(standing);
+        let groups = self.groups.iter();
+        let stays = groups.filter(|group| {
+            let Some(entry) = view.jurisdiction(group.shard.jurisdiction) else {
+                return false;
+            };
+            let allowed = &entry.allowed_regions;
+            group.voters.contains(&node)
+                && wanted(&view, &group.voters, allowed, entry.replicas).contains(&node)
+        });
+        stays.map(|group| group.shard).collect()
+    }
+
     /// How many groups a node is wanted in, the directory not counted.
     pub fn load(&self, node: NodeId) -> usize {
         let groups = self.groups.iter();

@@ -250,6 +250,11 @@ fn a_draining_node_is_replaced_where_there_is_another_and_needed_where_not() {
         needed: 1,
     };
     assert_eq!(directory.rejected(drain(2, true)), needed);
+    // What a dry run asks: it says the same of every node.
+    let view = description(&directory.store).unwrap().unwrap();
+    let us = ShardId::home("US".parse().unwrap());
+    assert_eq!(view.stays_when_drained(NodeId(2)), [us]);
+    assert_eq!(view.stays_when_drained(NodeId(3)), []);
     assert_eq!(directory.voters(1), [1, 3, 4]);
     directory.done(drain(3, true));
     assert_eq!(directory.voters(1), [1, 4, 5]);

@@ -39,6 +39,33 @@ pub(super) fn groups_on(view: &ClusterView, node: NodeId) -> Vec<String> {
     here.map(|group| group.shard.to_string()).collect()
 }
 
+/// What draining a node comes to, in words.
+fn drain_consequences(view: &ClusterView, node: &NodeEntry, groups: &[String]) -> Vec<String> {
+    let needed: Vec<String> = view
+        .stays_when_drained(node.id)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    if !needed.is_empty() {
+        return vec![format!(
+            "this will be refused: no other node may hold the replicas of {}. Join one in an allowed \
+             region first.",
+            needed.join(", ")
+        )];
+    }
+    vec![
+        format!(
+            "{} replicas leave {}: {}",
+            groups.len(),
+            node.name,
+            groups.join(", ")
+        ),
+        "each moves to another node that its jurisdiction allows, one step at a time, with its quorum \
+         kept; leaders hand over first."
+            .to_owned(),
+    ]
+}
+
 pub(super) fn state_of(view: &ClusterView, node: NodeId) -> &'static str {
     let standing = view.standing(node);
     match (standing.lost_since.is_some(), standing.draining) {
@@ -183,12 +210,7 @@ impl Desk<'_> {
                 node.name
             )]
         } else {
-            vec![
-                format!("{} replicas leave {}: {}", groups.len(), node.name, groups.join(", ")),
-                "each moves to another node that its jurisdiction allows, one step at a time, with \
-                 its quorum kept; leaders hand over first."
-                    .to_owned(),
-            ]
+            drain_consequences(&view, node, &groups)
         };
         // What can be undone at any time needs no question.
         if !undo && !self.may(danger, &consequences)? || undo && danger.dry_run {
