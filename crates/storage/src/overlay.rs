@@ -3,7 +3,7 @@
 //! Random keys cost a B-tree on disk a page each; here they are gathered, and reach the file sorted,
 //! once per checkpoint. This is the memory table of a log-structured merge tree (O'Neil et al., 1996)
 //! with one tree below. Rows are kept in versions, so that a view goes on seeing what it began with;
-//! a version that no live view can see is let go by the next write of its row. Nothing here is
+//! versions older than every live view are let go by the next write of their row. Nothing here is
 //! durable, and nothing here touches a disk: the write-ahead log has the commands.
 
 use std::collections::BTreeMap;

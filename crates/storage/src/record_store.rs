@@ -6,7 +6,6 @@
 //! one. Reads are snapshots that neither writes nor checkpoints disturb. Every call may block on the
 //! disk: keep them off asynchronous workers.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -265,11 +264,7 @@ impl RecordStore {
         durable.map_err(failed)?;
         // Stores where free pages are, so that a start after a crash need not walk the file.
         transaction.set_quick_repair(true);
-        let known: BTreeSet<_> = {
-            let base = self.inner.state().base.clone();
-            base.map(|base| base.tables().clone()).unwrap_or_default()
-        };
-        let mut store = FileStore::new(&transaction, known);
+        let mut store = FileStore::new(&transaction)?;
         let result = change(&mut store);
         drop(store);
         match result {

@@ -97,13 +97,13 @@ pub(crate) struct FileStore<'transaction> {
 }
 
 impl<'transaction> FileStore<'transaction> {
-    /// A store over a transaction that finds `known` tables.
-    pub(crate) fn new(transaction: &'transaction WriteTransaction, known: BTreeSet<Table>) -> Self {
-        Self {
+    /// A store over a transaction that has not opened a table yet.
+    pub(crate) fn new(transaction: &'transaction WriteTransaction) -> Result<Self, StoreError> {
+        Ok(Self {
             transaction,
             open: RefCell::default(),
-            known,
-        }
+            known: names(transaction.list_tables().map_err(failed)?)?,
+        })
     }
 
     /// Makes sure that a table exists, though it may be empty.

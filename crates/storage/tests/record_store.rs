@@ -185,6 +185,68 @@ fn long_scans_pass_over_what_was_deleted() {
     assert_eq!(last.0, key(2_990));
 }
 
+/// Readers see whole transactions while one thread writes and another puts what was written into the
+/// file: rows come, go and come back above a layer that is on its way.
+#[test]
+fn views_are_whole_while_checkpoints_run() {
+    const WINDOW: u64 = 5;
+    let store = open(&SimulatedDisk::new(0));
+    let (rows, count) = (Table::new(1), Table::of_period(2, 1));
+    let writes = 2_000_u64;
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let ended = || done.load(std::sync::atomic::Ordering::Relaxed);
+    let look = || {
+        let view = store.read().expect("view");
+        let counted = view.get(count, b"count").expect("get");
+        let Some(counted) = counted else { return 0 };
+        let last = u64::from_be_bytes(counted[..].try_into().expect("8 bytes"));
+        let found = view.scan(rows, Bound::Unbounded, Bound::Unbounded, usize::MAX);
+        let found: Vec<Vec<u8>> = found.expect("rows").into_iter().map(|row| row.0).collect();
+        let expected = (last.saturating_sub(WINDOW - 1).max(1)..=last).map(u64::to_be_bytes);
+        assert_eq!(found, expected.map(Vec::from).collect::<Vec<_>>());
+        let greatest = view.last(rows).expect("last").map(|row| row.0);
+        assert_eq!(greatest, Some(last.to_be_bytes().to_vec()));
+        // Dropped and made anew by every third transaction.
+        let anew = view.tables().expect("tables").contains(&Table::new(3));
+        assert_eq!(anew, last % 3 != 0);
+        last
+    };
+    std::thread::scope(|scope| {
+        let checkpoints = scope.spawn(|| {
+            while !ended() {
+                store.checkpoint().expect("durable");
+            }
+        });
+        let reader = scope.spawn(|| {
+            let mut before = 0;
+            while !ended() {
+                let seen = look();
+                assert!(seen >= before, "{seen} after {before}");
+                before = seen;
+            }
+        });
+        for value in 1..=writes {
+            let written = store.write(|tables| {
+                tables.put(rows, &value.to_be_bytes(), b"row")?;
+                if value > WINDOW {
+                    tables.delete(rows, &(value - WINDOW).to_be_bytes())?;
+                }
+                match value % 3 {
+                    0 => tables.drop_table(Table::new(3))?,
+                    _ => tables.put(Table::new(3), b"a", b"b")?,
+                }
+                tables.put(count, b"count", &value.to_be_bytes())
+            });
+            written.expect("written");
+            assert_eq!(look(), value);
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        checkpoints.join().expect("checkpoints");
+        reader.join().expect("reader");
+    });
+    assert_eq!(look(), writes);
+}
+
 /// A checkpoint that failed loses nothing: what it had is still read, and the next one has it too.
 #[test]
 fn failed_checkpoint_is_made_up_for_by_the_next() {
