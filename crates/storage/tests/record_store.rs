@@ -185,6 +185,15 @@ fn long_scans_pass_over_what_was_deleted() {
     assert_eq!(last.0, key(2_990));
 }
 
+/// Ends the other threads, however this one ends.
+struct End<'done>(&'done std::sync::atomic::AtomicBool);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
 /// Readers see whole transactions while one thread writes and another puts what was written into the
 /// file: rows come, go and come back above a layer that is on its way.
 #[test]
@@ -212,6 +221,7 @@ fn views_are_whole_while_checkpoints_run() {
         last
     };
     std::thread::scope(|scope| {
+        let end = End(&done);
         let checkpoints = scope.spawn(|| {
             while !ended() {
                 store.checkpoint().expect("durable");
@@ -240,7 +250,7 @@ fn views_are_whole_while_checkpoints_run() {
             written.expect("written");
             assert_eq!(look(), value);
         }
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        drop(end);
         checkpoints.join().expect("checkpoints");
         reader.join().expect("reader");
     });
