@@ -8,21 +8,20 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use bailiwick_api::evidence::{Ciphertexts, ReadCiphertext};
 use bailiwick_api::partition::PartPage;
 use bailiwick_cli::dev::layout::{AUDITOR, EDGE, INTAKE, RECIPIENT};
 use bailiwick_cli::dev::stage::home;
 use bailiwick_client::auditor::read_log;
 use bailiwick_client::intake::Intake;
-use bailiwick_client::{CallFailure, Cluster};
 use bailiwick_envelope::leaf::LeafContent;
 use bailiwick_envelope::partition::partition_of;
 use bailiwick_tests::lying_vault::LyingVault;
 use bailiwick_tests::{
-    PATIENCE, Running, eventually, failed, inside, ip, partitioned_cluster, phone, window,
+    PATIENCE, Running, ciphertexts, eventually, failed, inside, ip, partitioned_cluster, phone,
+    window,
 };
 use bailiwick_transport::Operation;
-use bailiwick_types::{Minute, RequestId, Role, ShardId, codec};
+use bailiwick_types::{Minute, Role, codec};
 
 const COUNT: u16 = 3;
 /// Subjects of the story: enough that every partition has some.
@@ -89,28 +88,6 @@ async fn groups(cluster: &Running) -> anyhow::Result<(BTreeMap<u16, u64>, bool)>
         }
     }
     Ok((records, frozen))
-}
-
-async fn ciphertexts(
-    reach: &Cluster,
-    partition: u16,
-    request: RequestId,
-) -> Result<usize, CallFailure> {
-    let shard = ShardId {
-        jurisdiction: home(),
-        partition,
-    };
-    let (from, limit) = (0, 10);
-    let message = ReadCiphertext {
-        shard,
-        request,
-        from,
-        limit,
-    };
-    let read: Ciphertexts = reach
-        .call(Some(shard), Operation::ReadCiphertext, &message)
-        .await?;
-    Ok(read.records.len())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use anyhow::{Context, ensure};
 use bailiwick_api::Refusal;
 use bailiwick_api::cluster::Enrolment;
-use bailiwick_api::evidence::{Ciphertexts, Partials, ReadCiphertext, ReadPartials};
+use bailiwick_api::evidence::{Partials, ReadPartials};
 use bailiwick_api::request::RequestView;
 use bailiwick_cli::commands::disclose::recipient_key;
 use bailiwick_cli::dev::layout::{INTAKE, OPERATOR, RECIPIENT};
@@ -17,7 +17,9 @@ use bailiwick_client::intake::Intake;
 use bailiwick_client::{CallFailure, Cluster};
 use bailiwick_envelope::release::SealedPartial;
 use bailiwick_tests::lying_vault::LyingVault;
-use bailiwick_tests::{NOTHING, PATIENCE, Running, eventually, failed, inside, ip, window};
+use bailiwick_tests::{
+    NOTHING, PATIENCE, Running, ciphertexts, eventually, failed, inside, ip, window,
+};
 use bailiwick_threshold::{DecapsulationKey, open_partial};
 use bailiwick_transport::Operation;
 use bailiwick_types::{PeerRole, RequestId, Role, ShardId, codec};
@@ -37,21 +39,6 @@ async fn spool(reach: &Cluster, request: RequestId) -> Result<Vec<SealedPartial>
         .call(Some(shard), Operation::ReadPartials, &message)
         .await?;
     Ok(read.partials)
-}
-
-async fn ciphertexts(reach: &Cluster, request: RequestId) -> Result<usize, CallFailure> {
-    let shard = ShardId::home(home());
-    let (from, limit) = (0, 10);
-    let message = ReadCiphertext {
-        shard,
-        request,
-        from,
-        limit,
-    };
-    let read: Ciphertexts = reach
-        .call(Some(shard), Operation::ReadCiphertext, &message)
-        .await?;
-    Ok(read.records.len())
 }
 
 /// How many of these partials this key opens.
@@ -108,7 +95,7 @@ async fn another_recipient_reads_nothing_of_the_spool() -> anyhow::Result<()> {
         let reads_nothing = async || {
             for answer in [
                 spool(&other, request).await.map(|partials| partials.len()),
-                ciphertexts(&other, request).await,
+                ciphertexts(&other, 0, request).await,
             ] {
                 let missing = matches!(answer, Err(CallFailure::Refused(Refusal::NotFound(_))));
                 ensure!(missing, "as if it did not exist: {answer:?}");
@@ -132,7 +119,10 @@ async fn another_recipient_reads_nothing_of_the_spool() -> anyhow::Result<()> {
             Ok((partials.len() == 4).then_some(partials))
         })
         .await?;
-        ensure!(ciphertexts(&own, request).await? == 1, "and the ciphertext");
+        ensure!(
+            ciphertexts(&own, 0, request).await? == 1,
+            "and the ciphertext"
+        );
         let opens = opened_by(cluster, &partials, &own_key(cluster)?).await?;
         ensure!(opens == 4, "its own key opens all four: {opens}");
         let opens = opened_by(cluster, &partials, &other_key).await?;

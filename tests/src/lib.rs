@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use bailiwick_api::edge::{IpInput, PhoneInput, RecordInput};
+use bailiwick_api::evidence::{Ciphertexts, ReadCiphertext};
 use bailiwick_api::request::RequestView;
 use bailiwick_cli::commands::disclose::disclosed;
 use bailiwick_cli::commands::operator::{NodesFile, read_policy};
@@ -29,10 +30,10 @@ use bailiwick_cli::dev::ports::Ports;
 use bailiwick_cli::dev::stage::{Stage, Window, home};
 use bailiwick_cli::failure::Failure;
 use bailiwick_client::recipient::DiscloseError;
-use bailiwick_client::{Cluster, ClusterOptions};
+use bailiwick_client::{CallFailure, Cluster, ClusterOptions};
 use bailiwick_envelope::record::{IpEvent, TransportProtocol};
 use bailiwick_threshold::pseudonym;
-use bailiwick_transport::{TlsFiles, TlsIdentity};
+use bailiwick_transport::{Operation, TlsFiles, TlsIdentity};
 use bailiwick_types::time::MICROS_PER_MINUTE;
 use bailiwick_types::{Digest, PeerRole, RequestId, ShardId, SubjectPseudonym, Timestamp};
 
@@ -358,6 +359,33 @@ impl Running {
         signal("-STOP", process)?;
         Ok(Pause { process })
     }
+}
+
+/// How many records of a released selection a partition of the first jurisdiction hands out, of ten at
+/// most.
+///
+/// # Errors
+/// Why it hands out none.
+pub async fn ciphertexts(
+    reach: &Cluster,
+    partition: u16,
+    request: RequestId,
+) -> Result<usize, CallFailure> {
+    let shard = ShardId {
+        jurisdiction: home(),
+        partition,
+    };
+    let (from, limit) = (0, 10);
+    let message = ReadCiphertext {
+        shard,
+        request,
+        from,
+        limit,
+    };
+    let read: Ciphertexts = reach
+        .call(Some(shard), Operation::ReadCiphertext, &message)
+        .await?;
+    Ok(read.records.len())
 }
 
 /// A cluster behind these seeds, for a short time only: stories wait elsewhere.

@@ -13,10 +13,10 @@ use bailiwick_envelope::certificate::{
 };
 use bailiwick_envelope::request::{DisclosureRequest, Purpose, Recipient, ScopeLine};
 use bailiwick_envelope::{EncapsulationKey, IdentityKey};
-use bailiwick_types::{
-    Category, Digest, Jurisdiction, Minute, Name, Role, Slot, SubjectPseudonym, Timestamp,
-};
+use bailiwick_types::{Category, Digest, Minute, Role, Slot, SubjectPseudonym, Timestamp};
 use proptest::prelude::*;
+
+use super::world::{code, name, reviewer_key as key};
 
 use crate::{
     DecisionFact, InclusionFact, Outcome, Policy, PolicyError, PolicyPins, Quorum, RecipientFact,
@@ -45,18 +45,6 @@ max_identify_minutes = 180
 forums = ["FR", "DE"]
 authorities = ["tribunal-paris"]
 "#;
-
-fn name(text: &str) -> Name {
-    text.parse().unwrap()
-}
-
-fn code(text: &str) -> Jurisdiction {
-    text.parse().unwrap()
-}
-
-fn key(role: Role, slot: u8) -> IdentityKey {
-    IdentityKey([role.code() * 16 + slot; 32])
-}
 
 fn committee(role: Role) -> TrustedCommittee {
     let member = |slot: u8| TrustedMember {
