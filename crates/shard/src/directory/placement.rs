@@ -107,6 +107,11 @@ pub(super) fn directory_voters(view: &ClusterView) -> Vec<NodeId> {
             None => break,
         }
     }
+    // Somebody has to: a node that drains still answers, a lost one may come back.
+    if voters.is_empty() {
+        let nodes = view.nodes.iter().map(|node| node.id);
+        voters.extend(nodes.min_by_key(|id| (view.standing(*id).lost_since.is_some(), *id)));
+    }
     // An even number needs as many for a majority as the odd number above it.
     if voters.len().is_multiple_of(2) {
         voters.pop();

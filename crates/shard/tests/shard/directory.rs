@@ -391,6 +391,27 @@ fn a_node_begins_with_one_disk_for_good() {
     assert_eq!(directory.rejected(begin(2)), other);
 }
 
+/// The last sound voter leaves, and only draining nodes are there: one of them votes.
+#[test]
+fn a_directory_is_never_without_a_voter() {
+    let mut directory = Directory::started();
+    let drain = |id| Body::DrainNode {
+        node: NodeId(id),
+        draining: true,
+    };
+    for body in [
+        Body::RemoveNode { node: NodeId(3) },
+        drain(4),
+        Body::RemoveNode { node: NodeId(1) },
+        drain(5),
+        Body::RemoveNode { node: NodeId(2) },
+    ] {
+        directory.by(body);
+        let voters = directory.view().directory_voters;
+        assert_eq!(voters.len() % 2, 1, "{voters:?}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
