@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""A second implementation of roster updates, erasure and hold, to check keys_and_time.json against.
+"""A second implementation of roster updates, erasure, hold and order, to check keys_and_time.json against.
 
-Written from docs/cryptography.md sections 10 and 11; the primitives are those of check.py beside it.
+Written from docs/cryptography.md sections 7, 10 and 11; the primitives are those of check.py beside it.
 Encodings, digests, contexts and capsules are recomputed from the fields and secrets, signatures are
 verified. HPKE is skipped, as in check.py: its contexts and plaintexts are checked. The session's keys
 come from suite1.json, which is of the same world.
@@ -92,11 +92,28 @@ def check_hold(v):
     holds("statement signature", verify(un(s["identity"]), "capsules", fields, un(s["signature"])))
 
 
+def check_case(c):
+    digest = H_raw("order", E(un(c["order_salt"]), un(c["order"])))
+    same("order digest", digest, c["order_digest"])
+    clear = E(c["forum"].encode(), c["instrument"].encode(), c["authority"].encode(),
+              c["officer"].encode(), digest, u8(c["priority"]))
+    at = u64(c["signed_at"])
+    holds("officer's signature", verify(un(c["key"]), "order", clear + E(at), un(c["signature"])))
+    signature = items([E(un(c["key"]), at, un(c["signature"]))])
+    signed = E(c["validator"].encode(), digest, at)
+    holds("validation", verify(un(c["validator_key"]), "validate", signed, un(c["validation"])))
+    validation = items([signed + E(un(c["validator_key"]), un(c["validation"]))])
+    return E(un(c["order"]), un(c["order_salt"]), clear + E(signature), validation,
+             un(c["findings"]))
+
+
 def check_document(v):
     d = v["document"]
     accounts = b"".join(field(a.encode()) for a in d["accounts"])
     attachments = b"".join(field(un(a)) for a in d["attachments"])
-    document = E(d["reference"].encode(), u16(d["pseudonym_version"]), accounts, attachments, un(d["salt"]))
+    case = items([check_case(d["case"])])
+    document = E(d["reference"].encode(), u16(d["pseudonym_version"]), accounts, attachments,
+                 un(d["salt"]), case)
     same("document", document, d["document"])
     digest = H_raw("document", document)
     same("document digest", digest, d["digest"])

@@ -176,7 +176,16 @@ impl LogFacts {
             | LeafContent::EraseIntent(_)
             | LeafContent::Erased(_)
             | LeafContent::Hold(_)
-            | LeafContent::HoldDecision(_) => {}
+            | LeafContent::HoldDecision(_)
+            // What is said about the order behind a request is folded in `crate::docket`.
+            | LeafContent::Statement(_)
+            | LeafContent::Assessment(_)
+            | LeafContent::Panel(_)
+            | LeafContent::AuthorityChange(_)
+            | LeafContent::PolicyChange(_)
+            | LeafContent::Preservation(_)
+            | LeafContent::Order(_)
+            | LeafContent::SubjectErasure(_) => {}
             LeafContent::Certificate { certificate } => {
                 self.certificates.entry(*certificate).or_insert(place);
             }

@@ -93,6 +93,11 @@ impl RefusalCode {
         Self::Duplicate,
     ];
 
+    /// The code with this number.
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| *known as u8 == code)
+    }
+
     /// The code's word.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -131,19 +136,17 @@ pub enum Decision {
 }
 
 impl Decision {
-    fn codes(self) -> (u8, u8) {
+    pub(crate) fn codes(self) -> (u8, u8) {
         match self {
             Self::Approve => (1, 0),
             Self::Refuse(code) => (2, code as u8),
         }
     }
 
-    fn from_codes(codes: (u8, u8)) -> Result<Self, DecodeError> {
+    pub(crate) fn from_codes(codes: (u8, u8)) -> Result<Self, DecodeError> {
         match codes {
             (1, 0) => Ok(Self::Approve),
-            (2, code) => RefusalCode::ALL
-                .into_iter()
-                .find(|candidate| *candidate as u8 == code)
+            (2, code) => RefusalCode::from_code(code)
                 .map(Self::Refuse)
                 .ok_or(DecodeError::value("decision.code", "unknown refusal code")),
             _ => Err(DecodeError::value("decision", "neither approve nor refuse")),

@@ -101,6 +101,15 @@ impl Encoder {
         })
     }
 
+    /// A value that may be missing: a list of none or one.
+    pub fn optional<T: Canonical>(&mut self, value: Option<&T>) -> &mut Self {
+        self.list(|list| {
+            if let Some(value) = value {
+                list.list(|nested| value.encode(nested));
+            }
+        })
+    }
+
     /// The encoding so far.
     pub fn as_bytes(&self) -> &[u8] {
         &self.buffer
@@ -290,6 +299,17 @@ impl<'a> Decoder<'a> {
             items.push(T::from_bytes(list.bytes(field)?)?);
         }
         Ok(items)
+    }
+
+    /// A value that may be missing.
+    ///
+    /// # Errors
+    /// [`DecodeError`] of the value, or when there is more than one.
+    pub fn optional<T: Canonical>(
+        &mut self,
+        field: &'static str,
+    ) -> Result<Option<T>, DecodeError> {
+        self.items(field, 1).map(|mut items| items.pop())
     }
 
     /// Checks that nothing is left.

@@ -12,14 +12,20 @@ use bailiwick_types::{CertificateId, Digest, Name, RequestId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::approval::{Approval, RefusalCode};
+use crate::assessment::Assessment;
 use crate::canonical_serde;
+use crate::change::{
+    AuthorityChange, LoggedOrder, PolicyChange, PreservationChange, SubjectErasure,
+};
 use crate::encoding::{Canonical, DecodeError, Decoder, Encoder};
 use crate::erasure::{EraseIntent, ErasureAttestation};
 use crate::hold::{HoldDecision, HoldOrder};
+use crate::panel::PanelDecision;
 use crate::partition::{PARTITIONS, PartitionRoot};
 use crate::release::ReleaseIntent;
 use crate::roster::SignedRosterUpdate;
 use crate::selection::Selection;
+use crate::statement::CaseStatement;
 use crate::tags::{HashTag, hash};
 
 /// What happened: the private content of a leaf.
@@ -110,6 +116,22 @@ pub enum LeafContent {
     Hold(Box<HoldOrder>),
     /// A reviewer decided about a hold.
     HoldDecision(HoldDecision),
+    /// A person stated something about a case.
+    Statement(Box<CaseStatement>),
+    /// A member opened the order and assessed the request.
+    Assessment(Assessment),
+    /// A person of the rights panel decided.
+    Panel(Box<PanelDecision>),
+    /// An entry of the register of authorities changed.
+    AuthorityChange(AuthorityChange),
+    /// A policy comes into force.
+    PolicyChange(PolicyChange),
+    /// A preservation came to another phase.
+    Preservation(PreservationChange),
+    /// The order behind a request. Only next to the request's own leaf.
+    Order(Box<LoggedOrder>),
+    /// A user's request for erasure was answered.
+    SubjectErasure(SubjectErasure),
 }
 
 impl LeafContent {
@@ -137,6 +159,14 @@ impl LeafContent {
             Self::Erased(_) => LeafKind::Erased,
             Self::Hold(_) => LeafKind::Hold,
             Self::HoldDecision(_) => LeafKind::HoldDecision,
+            Self::Statement(_) => LeafKind::Statement,
+            Self::Assessment(_) => LeafKind::Assessment,
+            Self::Panel(_) => LeafKind::Panel,
+            Self::AuthorityChange(_) => LeafKind::AuthorityChange,
+            Self::PolicyChange(_) => LeafKind::PolicyChange,
+            Self::Preservation(_) => LeafKind::Preservation,
+            Self::Order(_) => LeafKind::Order,
+            Self::SubjectErasure(_) => LeafKind::SubjectErasure,
         }
     }
 
@@ -150,6 +180,11 @@ impl LeafContent {
             Self::Selection(selection) | Self::Part(selection) => Some(selection.request),
             Self::Decision(approval) => Some(approval.statement.request),
             Self::Release(intent) => Some(intent.request),
+            Self::Statement(statement) => Some(statement.request),
+            Self::Assessment(assessment) => Some(assessment.request),
+            Self::Panel(decision) => Some(decision.request),
+            Self::Preservation(change) => change.request,
+            Self::Order(order) => Some(order.request),
             Self::Genesis { .. }
             | Self::Enrolment { .. }
             | Self::Certificate { .. }
@@ -162,7 +197,10 @@ impl LeafContent {
             | Self::EraseIntent(_)
             | Self::Erased(_)
             | Self::Hold(_)
-            | Self::HoldDecision(_) => None,
+            | Self::HoldDecision(_)
+            | Self::AuthorityChange(_)
+            | Self::PolicyChange(_)
+            | Self::SubjectErasure(_) => None,
         }
     }
 }
@@ -197,6 +235,14 @@ pub enum LeafKind {
     Erased = 23,
     Hold = 24,
     HoldDecision = 25,
+    Statement = 26,
+    Assessment = 27,
+    Panel = 28,
+    AuthorityChange = 29,
+    PolicyChange = 30,
+    Preservation = 31,
+    Order = 45,
+    SubjectErasure = 46,
 }
 
 impl LeafKind {
@@ -224,6 +270,14 @@ impl LeafKind {
             Self::Erased => "erased",
             Self::Hold => "hold",
             Self::HoldDecision => "hold-decision",
+            Self::Statement => "statement",
+            Self::Assessment => "assessment",
+            Self::Panel => "panel",
+            Self::AuthorityChange => "authority-change",
+            Self::PolicyChange => "policy-change",
+            Self::Preservation => "preservation",
+            Self::Order => "order",
+            Self::SubjectErasure => "subject-erasure",
         }
     }
 }
@@ -257,6 +311,14 @@ impl Canonical for LeafContent {
             Self::Erased(attestation) => encoder.list(|e| attestation.encode(e)),
             Self::Hold(order) => encoder.list(|e| order.encode(e)),
             Self::HoldDecision(decision) => encoder.list(|e| decision.encode(e)),
+            Self::Statement(content) => encoder.list(|e| content.encode(e)),
+            Self::Assessment(content) => encoder.list(|e| content.encode(e)),
+            Self::Panel(content) => encoder.list(|e| content.encode(e)),
+            Self::AuthorityChange(content) => encoder.list(|e| content.encode(e)),
+            Self::PolicyChange(content) => encoder.list(|e| content.encode(e)),
+            Self::Preservation(content) => encoder.list(|e| content.encode(e)),
+            Self::Order(content) => encoder.list(|e| content.encode(e)),
+            Self::SubjectErasure(content) => encoder.list(|e| content.encode(e)),
         };
     }
 
@@ -327,6 +389,28 @@ impl Canonical for LeafContent {
             )?)),
             25 => Self::HoldDecision(HoldDecision::from_bytes(
                 decoder.bytes("leaf.hold_decision")?,
+            )?),
+            26 => Self::Statement(Box::new(CaseStatement::from_bytes(
+                decoder.bytes("leaf.statement")?,
+            )?)),
+            27 => Self::Assessment(Assessment::from_bytes(decoder.bytes("leaf.assessment")?)?),
+            28 => Self::Panel(Box::new(PanelDecision::from_bytes(
+                decoder.bytes("leaf.panel")?,
+            )?)),
+            29 => Self::AuthorityChange(AuthorityChange::from_bytes(
+                decoder.bytes("leaf.authority_change")?,
+            )?),
+            30 => Self::PolicyChange(PolicyChange::from_bytes(
+                decoder.bytes("leaf.policy_change")?,
+            )?),
+            31 => Self::Preservation(PreservationChange::from_bytes(
+                decoder.bytes("leaf.preservation")?,
+            )?),
+            45 => Self::Order(Box::new(LoggedOrder::from_bytes(
+                decoder.bytes("leaf.order")?,
+            )?)),
+            46 => Self::SubjectErasure(SubjectErasure::from_bytes(
+                decoder.bytes("leaf.subject_erasure")?,
             )?),
             _ => return Err(DecodeError::value("leaf.kind", "unknown kind")),
         })

@@ -6,8 +6,10 @@
 
 pub mod acknowledgement;
 pub mod approval;
+pub mod assessment;
 pub mod block;
 pub mod certificate;
+pub mod change;
 pub mod encoding;
 pub mod erasure;
 pub mod header;
@@ -17,6 +19,7 @@ pub mod label;
 pub mod leaf;
 pub mod offer;
 pub mod order;
+pub mod panel;
 pub mod partition;
 pub mod record;
 pub mod release;
@@ -25,7 +28,9 @@ pub mod resupply;
 pub mod roster;
 pub mod schedule;
 pub mod selection;
+pub mod statement;
 pub mod tags;
+pub mod ticket;
 
 pub use encoding::{Canonical, DecodeError, Decoder, Encoder};
 pub use keys::{EncapsulationKey, IdentityKey, Signature, SigningKey};

@@ -2,22 +2,85 @@
 //! accounts that the order names, by the ids that only edges and approvers ever see.
 //!
 //! ```text
-//! digest  = H("document", E(reference, pseudonym key version, [account], [attachment], salt))
-//! message = HPKE(documents key; info = E("documents", certid, digest, R, m); document)
+//! document = E(reference, pseudonym key version, [account], [attachment], salt, [case])
+//! case     = E(order's JSON, order's salt, ticket, [validation], findings)
+//! digest   = H("document", document)
+//! message  = HPKE(documents key; info = E("documents", certid, digest, R, m); document)
 //! ```
 //! A request carries the digest and the pseudonyms; whether they belong together is for each role to
 //! check by itself (`bailiwick-disclosure`).
 
-use bailiwick_types::limits::{ACCOUNT_BYTES, SCOPE_LINES, TEXT_BYTES};
+use bailiwick_types::limits::{ACCOUNT_BYTES, ORDER_BYTES, SCOPE_LINES, TEXT_BYTES};
 use bailiwick_types::{CertificateId, Digest, Role, Slot};
 
 use crate::acknowledgement::role_and_slot;
 use crate::canonical_serde;
 use crate::encoding::{Canonical, DecodeError, Decoder, Encoder};
 use crate::tags::{HashTag, HpkeTag, hash};
+use crate::ticket::{OrderTicket, OrderValidation, order_digest};
 
 /// Most attachments of one order.
 pub const ATTACHMENTS: usize = 64;
+
+/// Longest encoding of intake's findings in bytes: 256 attributed addresses and a few words.
+pub const FINDINGS_BYTES: usize = 32 * 1024;
+
+/// The order itself, as its authority wrote and signed it, and what intake found out about it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CaseDocument {
+    /// The order's JSON, byte for byte; at most 128 KiB.
+    pub order: Vec<u8>,
+    /// The salt of the ticket's digest, by whoever signed.
+    pub order_salt: [u8; 32],
+    /// The ticket with the officer's signature, as the vault was shown it.
+    pub ticket: OrderTicket,
+    /// The signature of whoever validated the order before it was sent.
+    pub validation: Option<OrderValidation>,
+    /// Intake's findings, canonical bytes of `bailiwick-policy`; at most 32 KiB.
+    pub findings: Vec<u8>,
+}
+
+impl CaseDocument {
+    /// `H("order", ..)` of the order that is in here, whatever the ticket says.
+    pub fn order_digest(&self) -> Digest {
+        order_digest(&self.order, &self.order_salt)
+    }
+}
+
+impl std::fmt::Debug for CaseDocument {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            formatter,
+            "CaseDocument({} bytes, redacted)",
+            self.order.len()
+        )
+    }
+}
+
+impl Canonical for CaseDocument {
+    fn encode(&self, encoder: &mut Encoder) {
+        encoder
+            .bytes(&self.order)
+            .bytes(&self.order_salt)
+            .list(|e| self.ticket.encode(e))
+            .optional(self.validation.as_ref())
+            .bytes(&self.findings);
+    }
+
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
+        let bounded = |decoder: &mut Decoder<'_>, field, limit: usize| match decoder.bytes(field)? {
+            bytes if bytes.len() > limit => Err(DecodeError::value(field, "too long")),
+            bytes => Ok(bytes.to_vec()),
+        };
+        Ok(Self {
+            order: bounded(decoder, "case.order", ORDER_BYTES)?,
+            order_salt: decoder.array("case.order_salt")?,
+            ticket: OrderTicket::from_bytes(decoder.bytes("case.ticket")?)?,
+            validation: decoder.optional("case.validation")?,
+            findings: bounded(decoder, "case.findings", FINDINGS_BYTES)?,
+        })
+    }
+}
 
 /// What an order says in clear.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,6 +95,8 @@ pub struct OrderDocument {
     pub attachments: Vec<Digest>,
     /// 32 random bytes, so that the digest says nothing about the accounts.
     pub salt: [u8; 32],
+    /// The order itself. `None`: only under policies without instruments.
+    pub case: Option<CaseDocument>,
 }
 
 impl OrderDocument {
@@ -63,7 +128,8 @@ impl Canonical for OrderDocument {
                     list.digest(attachment);
                 }
             })
-            .bytes(&self.salt);
+            .bytes(&self.salt)
+            .optional(self.case.as_ref());
     }
 
     fn decode(decoder: &mut Decoder<'_>) -> Result<Self, DecodeError> {
@@ -93,6 +159,7 @@ impl Canonical for OrderDocument {
             accounts,
             attachments,
             salt: decoder.array("order.salt")?,
+            case: decoder.optional("order.case")?,
         })
     }
 }

@@ -78,6 +78,10 @@ tags! {
         CommandKey = "command",
         /// A document of an order.
         Document = "document",
+        /// An order, as its authority wrote it.
+        Order = "order",
+        /// What every rule found.
+        Findings = "findings",
         /// A subject's pseudonym, for its partition.
         Partition = "partition",
     }
@@ -116,6 +120,16 @@ tags! {
         Hold = "hold",
         /// A member states that it keeps a hold's capsules.
         Capsules = "capsules",
+        /// An officer sends an order.
+        Order = "order",
+        /// An authority validates another one's order.
+        Validate = "validate",
+        /// A person states something about a case.
+        Statement = "statement",
+        /// A member assesses a request.
+        Assess = "assess",
+        /// A person of the rights panel decides.
+        Panel = "panel",
     }
 }
 

@@ -15,9 +15,7 @@ use serde::Deserialize;
 
 use crate::vocabulary::{CaseType, IssuerKind, Priority, SubjectRole, VictimClass};
 
-/// Longest order in bytes: 256 subjects of 128 bytes, a dozen texts of 1 KiB, and room to say by
-/// field what is too much.
-pub const ORDER_BYTES: usize = 128 * 1024;
+pub use bailiwick_types::limits::ORDER_BYTES;
 
 /// The offence that the order names.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

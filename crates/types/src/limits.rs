@@ -31,6 +31,9 @@ pub const CERTIFICATE_PERIODS: usize = 40;
 pub const LIVE_CERTIFICATES: usize = 64;
 /// Longest text field (reference, legal basis, reason) in bytes.
 pub const TEXT_BYTES: usize = 1024;
+/// Longest order in bytes: 256 subjects of 128 bytes, a dozen texts of 1 KiB, and room to say by
+/// field what is too much.
+pub const ORDER_BYTES: usize = 128 * 1024;
 /// Longest account id in bytes.
 pub const ACCOUNT_BYTES: usize = 128;
 /// Longest session header in bytes: 70 commitments of 36 bytes, 14 sealed parts of at most 20 keys

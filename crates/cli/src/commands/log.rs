@@ -176,6 +176,43 @@ fn says(content: &LeafContent) -> String {
             let word = decision.statement.action.as_str();
             format!("{} {} {word}", decision.role, decision.slot)
         }
+        LeafContent::Statement(stated) => format!("{} states: {}", stated.by, stated.what.as_str()),
+        LeafContent::Assessment(assessment) => {
+            let word = assessment.disposition.as_str();
+            format!("{} {} says {word}", assessment.role, assessment.slot)
+        }
+        LeafContent::Panel(decision) => {
+            let word = match decision.decision {
+                Decision::Approve => "approves",
+                Decision::Refuse(code) => code.as_str(),
+            };
+            format!("rights panel {} {word}", decision.seat)
+        }
+        LeafContent::AuthorityChange(change) => {
+            format!("{} is {}", change.authority, change.digest.short())
+        }
+        LeafContent::PolicyChange(change) => format!(
+            "{} version {} from {}",
+            change.jurisdiction, change.version, change.in_force
+        ),
+        LeafContent::Preservation(change) => {
+            format!("{} until {}", change.phase.as_str(), change.until)
+        }
+        LeafContent::Order(order) => format!(
+            "{} of {}, {}, {} subjects",
+            order.ticket.officer,
+            order.ticket.authority,
+            order.ticket.priority.as_str(),
+            order.subjects
+        ),
+        LeafContent::SubjectErasure(erasure) => format!(
+            "{} records erased{}",
+            erasure.records,
+            match erasure.refused {
+                true => ", others must stay",
+                false => "",
+            }
+        ),
         LeafContent::EraseIntent(intent) => {
             let period = Digest(intent.kid.0).short();
             format!(

@@ -26,6 +26,7 @@ fn document(accounts: &[&str]) -> OrderDocument {
             .collect(),
         attachments: vec![Digest([7; 32])],
         salt: [8; 32],
+        case: None,
     }
 }
 

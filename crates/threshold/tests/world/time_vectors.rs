@@ -8,11 +8,12 @@ use bailiwick_envelope::hold::{
     CapsulePlace, CapsuleStatement, HoldAction, HoldDecision, HoldOrder, HoldQuorum, HoldStatement,
     VerifiedHold,
 };
-use bailiwick_envelope::order::{OrderDocument, SealedDocument};
+use bailiwick_envelope::order::{CaseDocument, OrderDocument, SealedDocument};
 use bailiwick_envelope::request::ScopeLine;
 use bailiwick_envelope::roster::{
     Departure, ROSTER_DELAY, Roster, RosterUpdate, SignedRosterUpdate,
 };
+use bailiwick_envelope::ticket::{OrderTicket, OrderValidation, TicketPriority, order_digest};
 use bailiwick_envelope::{Canonical, IdentityKey, MacTag, Signature, SigningKey, mac, sha256};
 use bailiwick_threshold::{
     DecapsulationKey, HoldKey, SelectedRecord, hpke, resupply, seal_capsules,
@@ -315,6 +316,7 @@ fn document_vector(world: &World) -> Value {
         accounts: vec!["account-1".to_owned(), "account-2".to_owned()],
         attachments: vec![Digest([0x77; 32])],
         salt: [0x88; 32],
+        case: Some(case()),
     };
     let (role, slot) = (Role::LegalReview, slot(3));
     let digest = document.digest();
@@ -325,10 +327,65 @@ fn document_vector(world: &World) -> Value {
         "accounts": document.accounts,
         "attachments": [text(document.attachments[0].0)],
         "salt": text(document.salt),
+        "case": case_vector(),
         "document": text(document.to_bytes()),
         "digest": digest.to_string(),
         "role": role.code(),
         "slot": slot.number(),
         "info": text(info),
+    })
+}
+
+const ORDER: &[u8] = br#"{"reference":"2026/1"}"#;
+const ORDER_SALT: [u8; 32] = [0x99; 32];
+
+fn ticket() -> OrderTicket {
+    let ticket = OrderTicket {
+        forum: france(),
+        instrument: "epoc".parse().expect("a name"),
+        authority: "court-paris".parse().expect("a name"),
+        officer: "officer-1".parse().expect("a name"),
+        order: order_digest(ORDER, &ORDER_SALT),
+        priority: TicketPriority::Emergency,
+        signature: None,
+    };
+    ticket.sign(&SigningKey::from_bytes(&[0xAA; 32]), START)
+}
+
+fn validation() -> OrderValidation {
+    let key = SigningKey::from_bytes(&[0xBB; 32]);
+    let order = ticket().order;
+    OrderValidation::sign("court-lyon".parse().expect("a name"), order, START, &key)
+}
+
+fn case() -> CaseDocument {
+    CaseDocument {
+        order: ORDER.to_vec(),
+        order_salt: ORDER_SALT,
+        ticket: ticket(),
+        validation: Some(validation()),
+        findings: vec![1, 2, 3],
+    }
+}
+
+fn case_vector() -> Value {
+    let (ticket, validation, case) = (ticket(), validation(), case());
+    let signature = ticket.signature.expect("signed above");
+    json!({
+        "order": text(&case.order),
+        "order_salt": text(case.order_salt),
+        "findings": text(&case.findings),
+        "forum": ticket.forum.as_str(),
+        "instrument": ticket.instrument,
+        "authority": ticket.authority,
+        "officer": ticket.officer,
+        "priority": ticket.priority as u8,
+        "order_digest": ticket.order.to_string(),
+        "key": text(signature.key.0),
+        "signed_at": signature.signed_at.0,
+        "signature": text(signature.signature.0),
+        "validator": validation.authority,
+        "validator_key": text(validation.key.0),
+        "validation": text(validation.signature.0),
     })
 }
