@@ -280,6 +280,9 @@ pub enum KeyVerb {
         /// What wraps them.
         #[command(flatten)]
         master: MasterOptions,
+        /// Where in a token.
+        #[command(flatten)]
+        token: TokenOptions,
         /// Say what would be wrapped, and wrap nothing.
         #[arg(long)]
         dry_run: bool,
@@ -302,6 +305,23 @@ pub struct MasterOptions {
     /// A systemd credential's name, under CREDENTIALS_DIRECTORY.
     #[arg(long, value_name = "NAME")]
     pub credential: Option<String>,
+    /// A vendor's PKCS#11 library; the token's own key wraps, and never leaves it.
+    #[arg(long, value_name = "FILE", requires_all = ["token", "token_key", "pin_file"])]
+    pub pkcs11_module: Option<PathBuf>,
+}
+
+/// Which key of which token, beside the token's library.
+#[derive(Clone, Debug, clap::Args)]
+pub struct TokenOptions {
+    /// The token's label.
+    #[arg(long, value_name = "LABEL", requires = "pkcs11_module")]
+    pub token: Option<String>,
+    /// The label of the token's secret key; the token makes one if it has none.
+    #[arg(long, value_name = "LABEL", requires = "pkcs11_module")]
+    pub token_key: Option<String>,
+    /// A file whose first line is the token's user PIN.
+    #[arg(long, value_name = "FILE", requires = "pkcs11_module")]
+    pub pin_file: Option<PathBuf>,
 }
 
 /// The kind of a key pair.

@@ -95,9 +95,10 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         Verb::Key(KeyVerb::Wrap {
             data,
             master,
+            token,
             dry_run,
             yes,
-        }) => commands::key_rest::wrap(data, master, (*dry_run, *yes), output),
+        }) => commands::key_rest::wrap(data, (master, token), (*dry_run, *yes), output),
         Verb::Operator(OperatorVerb::Recover(arguments)) => {
             commands::recover::run(arguments, output)
         }

@@ -394,6 +394,9 @@ impl ApproverConfig {
             Some(MasterSource::PassphraseFile(file) | MasterSource::KeyFile(file)) => {
                 *file = base.join(&*file);
             }
+            Some(MasterSource::Token(key)) => {
+                key.pin_file = base.join(&key.pin_file);
+            }
             Some(MasterSource::Credential(_)) | None => {}
         }
         if config.seeds.is_empty() {

@@ -1,6 +1,6 @@
 //! Private keys at rest (docs/cryptography.md section 10): each period's key is wrapped by a key of
 //! its own, and that one by the approver's master, which comes from a passphrase (argon2id), a key
-//! file, or a systemd credential.
+//! file, a systemd credential, or a key inside a PKCS#11 token.
 //!
 //! ```text
 //! <data>/wrapping                        how the master is had: method, argon2id's cost, salt, check
@@ -34,6 +34,8 @@ use zeroize::Zeroizing;
 
 use crate::files;
 
+pub use token::{TokenError, TokenKey};
+
 /// Least bytes of a passphrase.
 pub const PASSPHRASE_BYTES: usize = 12;
 /// Longest passphrase file in bytes.
@@ -53,6 +55,9 @@ pub enum MasterSource {
     KeyFile(PathBuf),
     /// The name of a systemd credential with 32 bytes, hexadecimal (`LoadCredentialEncrypted=`).
     Credential(String),
+    /// A key inside a PKCS#11 token.
+    #[serde(rename = "pkcs11")]
+    Token(TokenKey),
 }
 
 impl MasterSource {
@@ -68,6 +73,9 @@ impl MasterSource {
             Self::Credential(_) => {
                 "a disk without this machine's TPM or host key says nothing, as systemd-creds sealed it"
             }
+            Self::Token(_) => {
+                "a disk or backup without the token and its PIN says nothing; the token's key never leaves it"
+            }
         }
     }
 
@@ -76,6 +84,7 @@ impl MasterSource {
             Self::PassphraseFile(_) => 1,
             Self::KeyFile(_) => 2,
             Self::Credential(_) => 3,
+            Self::Token(_) => 4,
         }
     }
 }
@@ -100,6 +109,14 @@ pub enum WrappingError {
     /// The service manager gave no credentials.
     #[error("credential {0}: CREDENTIALS_DIRECTORY is not set; start the approver under systemd")]
     NoCredentials(String),
+    /// The token gives no master.
+    #[error("{key}")]
+    Token {
+        /// Which key of which token.
+        key: TokenKey,
+        /// Why.
+        source: Box<TokenError>,
+    },
     /// The folder's keys are wrapped by another method, or another master.
     #[error("{0}: another passphrase, key file or credential than the one that wrapped these keys")]
     OtherMaster(PathBuf),
@@ -150,7 +167,7 @@ impl Wrapping {
             return Err(WrappingError::OtherMaster(path));
         }
         let wrapping = Self {
-            master: note.derive(&secret_of(source)?, &path)?,
+            master: note.derive(&secret_of(source, &note.salt, !known)?, &path)?,
         };
         let check = wrapping.derive(&note.salt, "check");
         if !known {
@@ -234,7 +251,9 @@ impl Note {
     fn derive(&self, secret: &[u8], path: &Path) -> Result<Zeroizing<[u8; 32]>, WrappingError> {
         let mut master = Zeroizing::new([0; 32]);
         if self.method != 1 {
-            let key = secret.try_into().expect("a key file holds 32 bytes");
+            let key = secret
+                .try_into()
+                .expect("a key file or token gives 32 bytes");
             return Ok(derive(&Zeroizing::new(key), &self.salt, "master"));
         }
         let damaged = |_| WrappingError::Damaged {
@@ -250,7 +269,12 @@ impl Note {
     }
 }
 
-fn secret_of(source: &MasterSource) -> Result<Zeroizing<Vec<u8>>, WrappingError> {
+/// What the master is derived from. A token makes its key the first time only.
+fn secret_of(
+    source: &MasterSource,
+    salt: &[u8; 32],
+    first: bool,
+) -> Result<Zeroizing<Vec<u8>>, WrappingError> {
     let path = match source {
         MasterSource::PassphraseFile(path) => return passphrase(path),
         MasterSource::KeyFile(path) => path.clone(),
@@ -258,6 +282,14 @@ fn secret_of(source: &MasterSource) -> Result<Zeroizing<Vec<u8>>, WrappingError>
             let folder = std::env::var_os("CREDENTIALS_DIRECTORY");
             let folder = folder.ok_or_else(|| WrappingError::NoCredentials(name.clone()))?;
             PathBuf::from(folder).join(name)
+        }
+        MasterSource::Token(key) => {
+            return key
+                .secret(salt, first)
+                .map_err(|source| WrappingError::Token {
+                    key: key.clone(),
+                    source: Box::new(source),
+                });
         }
     };
     Ok(Zeroizing::new(files::read_secret(&path)?.to_vec()))
@@ -512,6 +544,8 @@ fn read(path: &Path) -> Result<Option<Zeroizing<Vec<u8>>>, WrappingError> {
         Err(source) => Err(io_at(path)(source)),
     }
 }
+
+mod token;
 
 #[cfg(test)]
 mod tests;

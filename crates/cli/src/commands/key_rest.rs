@@ -6,9 +6,9 @@ use std::path::Path;
 use bailiwick_node::clock;
 use bailiwick_node::data_lock::DataLock;
 use bailiwick_node::key_rest::{self, KeyAudit, KeyState, PeriodRest};
-use bailiwick_node::wrapping::{MasterSource, Wrapping, WrappingError};
+use bailiwick_node::wrapping::{MasterSource, TokenKey, Wrapping, WrappingError};
 
-use crate::args::MasterOptions;
+use crate::args::{MasterOptions, TokenOptions};
 use crate::failure::{Failure, chain};
 use crate::output::{self, Output};
 
@@ -70,11 +70,11 @@ fn show(audit: &KeyAudit, output: Output) {
 /// [`Failure`]; what was not wrapped is as it was, and the same command goes on.
 pub fn wrap(
     data: &Path,
-    master: &MasterOptions,
+    (master, token): (&MasterOptions, &TokenOptions),
     (dry_run, yes): (bool, bool),
     output: Output,
 ) -> Result<(), Failure> {
-    let source = source(master)?;
+    let source = source(master, token)?;
     let _lock = DataLock::take(data).map_err(|error| {
         Failure::refused(
             "nothing was wrapped",
@@ -128,7 +128,7 @@ fn consequences(files: usize, source: &MasterSource) -> String {
     )
 }
 
-fn source(master: &MasterOptions) -> Result<MasterSource, Failure> {
+fn source(master: &MasterOptions, token: &TokenOptions) -> Result<MasterSource, Failure> {
     let named = [
         master
             .passphrase_file
@@ -136,13 +136,23 @@ fn source(master: &MasterOptions) -> Result<MasterSource, Failure> {
             .map(MasterSource::PassphraseFile),
         master.key_file.clone().map(MasterSource::KeyFile),
         master.credential.clone().map(MasterSource::Credential),
+        token_key(master, token).map(MasterSource::Token),
     ];
     named.into_iter().flatten().next().ok_or_else(|| {
         Failure::usage(
             "nothing was wrapped",
             "no master is named",
-            "give --passphrase-file, --key-file or --credential",
+            "give --passphrase-file, --key-file, --credential or --pkcs11-module",
         )
+    })
+}
+
+fn token_key(master: &MasterOptions, token: &TokenOptions) -> Option<TokenKey> {
+    Some(TokenKey {
+        module: master.pkcs11_module.clone()?,
+        token: token.token.clone()?,
+        key: token.token_key.clone()?,
+        pin_file: token.pin_file.clone()?,
     })
 }
 
