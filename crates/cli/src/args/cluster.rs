@@ -226,9 +226,13 @@ pub enum RulesVerb {
     Retire {
         /// The jurisdiction.
         code: Jurisdiction,
-        /// Delete what a retired jurisdiction has, on every node.
+        /// Delete what a retired jurisdiction has, on every node. It must be frozen, and hold no record
+        /// unless --force names how many.
         #[arg(long)]
         delete_data: bool,
+        /// Delete although it still has so many records; must be exactly what is there.
+        #[arg(long, value_name = "COUNT", requires = "delete_data")]
+        force: Option<u64>,
         /// The version that the change is meant for; the present one when absent.
         #[arg(long)]
         expected_version: Option<u64>,

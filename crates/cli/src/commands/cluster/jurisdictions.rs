@@ -1,15 +1,19 @@
 //! A jurisdiction's rules: shown, changed, retired.
 
+use bailiwick_api::cluster::NodeStatus;
 use bailiwick_shard::directory::{
-    ChangeJurisdiction, ClusterView, DirectoryCommandBody, JurisdictionEntry,
+    ChangeJurisdiction, ClusterView, DirectoryCommandBody, JurisdictionEntry, JurisdictionState,
 };
+use bailiwick_transport::Operation;
 use bailiwick_types::{Jurisdiction, Region};
 use serde::Serialize;
 
 use super::Desk;
+use super::deletion::Remains;
 use crate::args::cluster::{Danger, RulesVerb};
 use crate::commands::operator::read_policy;
 use crate::failure::Failure;
+use crate::output::note;
 
 /// A jurisdiction: a table's line.
 #[derive(Clone, Debug, Serialize)]
@@ -79,13 +83,18 @@ impl Desk<'_> {
             }
             RulesVerb::Retire {
                 code,
-                delete_data,
+                delete_data: false,
+                force: _,
                 expected_version,
                 danger,
-            } => {
-                self.retire(*code, *delete_data, *expected_version, *danger)
-                    .await
-            }
+            } => self.retire(*code, *expected_version, *danger).await,
+            RulesVerb::Retire {
+                code,
+                delete_data: true,
+                force,
+                expected_version,
+                danger,
+            } => self.delete(*code, *force, *expected_version, *danger).await,
         }
     }
 
@@ -174,40 +183,76 @@ impl Desk<'_> {
     async fn retire(
         &self,
         code: Jurisdiction,
-        delete_data: bool,
         expected: Option<u64>,
         danger: Danger,
     ) -> Result<(), Failure> {
         let view = self.view().await?;
         let entry = entry_of(&view, code)?;
-        let expected = expected.unwrap_or(entry.version);
-        let (body, consequences) = if delete_data {
-            let body = DirectoryCommandBody::DeleteJurisdiction {
-                jurisdiction: code,
-                expected,
-            };
-            let words = format!(
-                "EVERYTHING of {code} is deleted on every node: records, requests, and its log. \
-                 Nothing brings it back but a snapshot, and its code is never used again."
-            );
-            (body, words)
-        } else {
-            let body = DirectoryCommandBody::RetireJurisdiction {
-                jurisdiction: code,
-                expected,
-            };
-            let words = format!(
-                "{code} takes no records, keys and requests any more, for good. What it has stays, \
-                 can be read, and what was approved is still released."
-            );
-            (body, words)
-        };
+        let consequences = format!(
+            "{code} takes no records, keys and requests any more, for good. What it has stays, \
+             can be read, and what was approved is still released."
+        );
         if !self.may(danger, &[consequences])? {
             return Ok(());
         }
+        let body = DirectoryCommandBody::RetireJurisdiction {
+            jurisdiction: code,
+            expected: expected.unwrap_or(entry.version),
+        };
         self.change(&format!("{code} was not retired"), body)
             .await?;
         self.show(code).await
+    }
+
+    /// Deletes a retired jurisdiction. Refused while it is not frozen, and while it has records whose
+    /// count the operator has not named.
+    async fn delete(
+        &self,
+        code: Jurisdiction,
+        force: Option<u64>,
+        expected: Option<u64>,
+        danger: Danger,
+    ) -> Result<(), Failure> {
+        let view = self.view().await?;
+        let entry = entry_of(&view, code)?;
+        let what = format!("nothing of {code} was deleted");
+        if entry.state != JurisdictionState::Retired {
+            return Err(Failure::refused(
+                what,
+                format!("{code} is {}", entry.state),
+                format!("first: bailiwick operator jurisdiction retire {code}"),
+            ));
+        }
+        let groups = view.groups.iter().map(|group| group.shard);
+        let groups: Vec<_> = groups.filter(|shard| shard.jurisdiction == code).collect();
+        let remains = Remains::of(code, &self.statuses(&view).await);
+        note(&format!(
+            "EVERYTHING of {code} is deleted on every node: {} records, the requests, and its log. \
+             Nothing brings it back but a snapshot, and its code is never used again.",
+            remains.records()
+        ));
+        remains
+            .check(code, &groups, force)
+            .map_err(|refusal| Failure::refused(&what, refusal.to_string(), refusal.remedy()))?;
+        if !self.may(danger, &[])? {
+            return Ok(());
+        }
+        let body = DirectoryCommandBody::DeleteJurisdiction {
+            jurisdiction: code,
+            expected: expected.unwrap_or(entry.version),
+        };
+        self.change(&what, body).await?;
+        self.show(code).await
+    }
+
+    /// What the nodes say of themselves; one that does not answer says nothing.
+    async fn statuses(&self, view: &ClusterView) -> Vec<NodeStatus> {
+        let asked = view.nodes.iter().map(|node| {
+            self.cluster
+                .call_node::<(), NodeStatus>(&node.address, Operation::Status, None)
+        });
+        let answers = futures::future::join_all(asked).await;
+        answers.into_iter().flatten().collect()
     }
 
     async fn show(&self, code: Jurisdiction) -> Result<(), Failure> {

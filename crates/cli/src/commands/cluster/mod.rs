@@ -3,6 +3,7 @@
 //! Everything is a change of the directory, which the cluster then follows by itself; these commands
 //! say before what will happen, and show after what has.
 
+mod deletion;
 mod jurisdictions;
 mod leaders;
 mod nodes;
