@@ -6,6 +6,8 @@ use tokio::sync::{Mutex, MutexGuard};
 
 #[path = "cluster/backup.rs"]
 mod backup;
+#[path = "cluster/desk.rs"]
+mod desk;
 #[path = "cluster/failover.rs"]
 mod failover;
 #[path = "cluster/freeze.rs"]
@@ -14,6 +16,10 @@ mod freeze;
 mod members;
 #[path = "cluster/placement.rs"]
 mod placement;
+#[path = "cluster/retire.rs"]
+mod retire;
+#[path = "cluster/rolling.rs"]
+mod rolling;
 
 /// The test package's own program.
 fn binary() -> &'static str {

@@ -1,5 +1,6 @@
 //! An import of a file as a process of its own, in the midst of which a story does something.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use bailiwick_cli::dev::layout::BACKEND;
 
-use crate::Running;
+use crate::{Running, inside, window};
 
 /// A running import; it ends with the story.
 pub struct Import {
@@ -70,4 +71,22 @@ impl Import {
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         anyhow::bail!("the import did not end: {log}")
     }
+}
+
+/// Writes a file of so many French records, each of an account of its own: `rolling-0` and so on.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn import_file(path: &Path, records: usize) -> anyhow::Result<PathBuf> {
+    let at = inside(window(), 5);
+    let mut file = std::io::BufWriter::new(std::fs::File::create(path)?);
+    for number in 0..records {
+        let (host, port) = (number % 250 + 1, 1024 + number % 60_000);
+        writeln!(
+            file,
+            r#"{{"account":"rolling-{number}","residence":"FR","ip":{{"address":"192.0.2.{host}","port":{port},"transport":"tcp","event":"login","seen_at":"{at}"}}}}"#
+        )?;
+    }
+    file.flush()?;
+    Ok(path.to_owned())
 }
