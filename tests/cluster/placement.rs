@@ -1,18 +1,21 @@
 //! Residency: what a jurisdiction does not allow is refused by the directory and by the node itself, and
 //! a planted file is named.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use anyhow::{Context, ensure};
 use bailiwick_cli::dev::stage::home;
-use bailiwick_consensus::GroupKind;
+use bailiwick_consensus::{GroupKind, command_of_record};
+use bailiwick_shard::belongs::{CommandOwner, owner_of_command};
+use bailiwick_storage::{Disk, LogRecord, OsDisk, Wal, WalOptions, inspect_entries};
 use bailiwick_tests::joiner::{copy_folder, operated, refused};
 use bailiwick_tests::{Running, cluster, failed, inside, ip, window};
 use bailiwick_transport::{
     CallError, ConnectOptions, Connection, ExpectedPeer, Operation, StreamError,
 };
-use bailiwick_types::{GroupId, ShardId, codec};
+use bailiwick_types::{GroupId, NodeId, SessionId, ShardId, codec};
 
 use crate::binary;
 
@@ -46,6 +49,34 @@ async fn send_group(cluster: &Running, from: &str, to: usize) -> anyhow::Result<
         Err(StreamError::Refused(CallError::Refused { code, .. })) => Ok(code),
         other => anyhow::bail!("not refused: {other:?}"),
     }
+}
+
+/// Appends a block of French records from one node's log to another's, under the number of the American
+/// group; returns the block's session.
+fn plant_block(from: &Path, to: &Path) -> anyhow::Result<SessionId> {
+    let mut found = None;
+    for entry in std::fs::read_dir(from.join("wal"))? {
+        let bytes = std::fs::read(entry?.path())?;
+        inspect_entries(&bytes, |group, record| {
+            let command = command_of_record(record).ok().flatten();
+            let owner = command.map(|command| owner_of_command(&command));
+            if let (GroupId(1), Some(CommandOwner::Block(sid))) = (group, owner) {
+                found = Some((sid, record.to_vec()));
+            }
+        });
+    }
+    let (sid, record) = found.context("a block in the French log")?;
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk::new(to.to_owned()));
+    let wal = Wal::open(disk, WalOptions::new(NodeId(4)))?;
+    let group = wal.group(GroupId(3));
+    let index = group.state().last.context("an American log")? + 1;
+    let payload = record.into();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let done = Box::new(move |written| drop(sender.send(written)));
+    group.append(vec![LogRecord { index, payload }], done);
+    receiver.recv()??;
+    wal.close();
+    Ok(sid)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,6 +192,20 @@ async fn what_a_jurisdiction_does_not_allow_is_refused_and_what_is_planted_is_na
         "{said}"
     );
     std::fs::remove_file(&planted)?;
+    // A French record under the number of a group that may be there: the number proves nothing.
+    let log = american.join("wal");
+    let kept = american.with_file_name("wal-as-it-was");
+    copy_folder(&log, &kept)?;
+    let planted = plant_block(&folders[0], american)?;
+    let (clean, said) = check(&folders)?;
+    let named = format!("1 blocks of records in the log of group 3, US/0, under session {planted}");
+    ensure!(!clean && said.contains(&named), "{said}");
+    ensure!(said.contains("of group 1, FR/0"), "whose it is: {said}");
+    // Its own folder alone is enough to name it, though not to say whose it is.
+    let (clean, said) = check(std::slice::from_ref(american))?;
+    ensure!(!clean && said.contains(&named), "{said}");
+    std::fs::remove_dir_all(&log)?;
+    std::fs::rename(&kept, &log)?;
     std::fs::write(american.join("groups/notes.txt"), "addresses")?;
     let (clean, said) = check(&folders)?;
     ensure!(

@@ -39,6 +39,7 @@ pub use machine::{StateMachine, shard_machines};
 pub use measure::{GroupMeasures, LATENCY_BOUNDS_US, Latencies};
 pub use offline::{OfflineError, OfflineNode, Survey};
 pub use options::{Clock, Fatal, HostOptions, Machines, Placement, RaftTimings, SystemClock};
+pub use raft::command_of_record;
 pub use report::{GroupReport, MemberReport};
 pub use saved::{SaveError, SavedSnapshot, SnapshotPosition, snapshot_log_id};
 pub use steps::{Judge, Step, Wanted, next_step};

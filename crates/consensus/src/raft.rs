@@ -170,6 +170,17 @@ pub(crate) fn entry(record: &Bytes) -> io::Result<Entry> {
     })
 }
 
+/// The command in an entry's record, as it lies in a log; `None` for an entry that has none.
+///
+/// # Errors
+/// When the bytes are no entry of a group's log.
+pub fn command_of_record(record: &[u8]) -> io::Result<Option<Bytes>> {
+    Ok(match entry(&Bytes::copy_from_slice(record))?.payload {
+        EntryPayload::Normal(proposal) => Some(proposal.command),
+        EntryPayload::Blank | EntryPayload::Membership(_) => None,
+    })
+}
+
 /// The log id of a term and an index.
 pub(crate) fn log_id(term: u64, index: u64) -> LogId {
     LogId::new(CommittedLeader::from(term), index)

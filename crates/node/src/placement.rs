@@ -1,10 +1,12 @@
 //! What lies in a vault node's data folder, and whether it may: the proof that no record of another
 //! jurisdiction is there.
 //!
-//! Every file is accounted for: segments of the log record by record, record stores and snapshots by
-//! the group whose folder they are in and by the shard that they say they are of. A file that nobody
-//! knows is named like one that must not be there. Nothing is changed, also not by reading.
+//! Every file is accounted for: segments of the log entry by entry, by what each is about and not only
+//! by its group's number; record stores and snapshots by the group whose folder they are in, by the shard
+//! that they say they are of, and by what the headers of their sessions say. A file that nobody knows is
+//! named like one that must not be there. Nothing is changed, also not by reading.
 
+mod contents;
 mod shadow;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,11 +15,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bailiwick_api::placement::{FolderReport, Violation};
+use bailiwick_shard::audit::ShardAudit;
+use bailiwick_shard::belongs::{foreign_session, holds_session};
 use bailiwick_shard::directory::{self, ClusterView};
 use bailiwick_shard::query;
-use bailiwick_storage::{RecordStore, RecordStoreOptions, inspect_segment};
-use bailiwick_types::{GroupId, NodeId, ShardId};
+use bailiwick_storage::{
+    RecordStore, RecordStoreOptions, SnapshotReader, StoreView, inspect_entries,
+};
+use bailiwick_types::store::StoreError;
+use bailiwick_types::{GroupId, NodeId, SessionId, ShardId};
 
+use contents::{Contents, Finding};
 use shadow::Shadow;
 
 /// Deepest folder below a data folder that is looked into: three are in use.
@@ -49,6 +57,9 @@ pub enum PlacementError {
         /// The node that its log names.
         node: NodeId,
     },
+    /// A store of a running node failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// None of the folders has a directory to judge by.
     #[error("none of the folders holds the cluster's directory")]
     NoDirectory,
@@ -77,9 +88,36 @@ pub struct Inspection {
     strange: Vec<Violation>,
     unread: Vec<Violation>,
     directory: Option<ClusterView>,
+    contents: Contents,
 }
 
 impl Inspection {
+    /// Asks the stores for the sessions of blocks whose opening is in the log no more. `holds` says
+    /// whether a group's store has a session; of a group that has no store it is false.
+    ///
+    /// # Errors
+    /// Those of `holds`.
+    pub fn settle<E>(
+        &mut self,
+        mut holds: impl FnMut(GroupId, SessionId) -> Result<bool, E>,
+    ) -> Result<(), E> {
+        let mut groups: BTreeSet<GroupId> = self.sightings.iter().map(|seen| seen.group).collect();
+        groups.remove(&GroupId::DIRECTORY);
+        for (group, sid) in self.contents.unopened() {
+            if holds(group, sid)? {
+                self.contents.known(group, sid);
+                continue;
+            }
+            // Whose it is then: the report names it.
+            for other in groups.iter().filter(|other| **other != group) {
+                if holds(*other, sid)? {
+                    self.contents.known(*other, sid);
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The directory as this folder's store has it.
     pub fn directory(&self) -> Option<&ClusterView> {
         self.directory.as_ref()
@@ -96,10 +134,11 @@ impl Inspection {
 /// # Errors
 /// [`PlacementError`] names the folder or file.
 pub fn check_folders(folders: &[PathBuf]) -> Result<Vec<FolderReport>, PlacementError> {
-    let looked: Vec<Inspection> = folders
+    let mut looked: Vec<Inspection> = folders
         .iter()
         .map(|folder| inspect(folder, true))
         .collect::<Result<_, _>>()?;
+    share_sessions(&mut looked);
     let newest = looked
         .iter()
         .filter_map(Inspection::directory)
@@ -110,6 +149,22 @@ pub fn check_folders(folders: &[PathBuf]) -> Result<Vec<FolderReport>, Placement
         .into_iter()
         .map(|found| judge(found, &view))
         .collect()
+}
+
+/// Whose a planted block is, the folder of its true owner may say.
+fn share_sessions(looked: &mut [Inspection]) {
+    let mut opened = BTreeSet::new();
+    let unopened = looked.iter().flat_map(|found| found.contents.unopened());
+    for sid in unopened.map(|(_, sid)| sid).collect::<BTreeSet<_>>() {
+        for found in looked.iter() {
+            opened.extend(found.contents.openers(sid).map(|group| (group, sid)));
+        }
+    }
+    for found in looked {
+        for (group, sid) in &opened {
+            found.contents.known(*group, *sid);
+        }
+    }
 }
 
 /// Looks through a data folder. The stores of a running node are not opened (`stopped`): it judges
@@ -127,6 +182,7 @@ pub fn inspect(folder: &Path, stopped: bool) -> Result<Inspection, PlacementErro
         strange: Vec::new(),
         unread: Vec::new(),
         directory: None,
+        contents: Contents::default(),
     };
     let mut files = Vec::new();
     walk(folder, folder, 0, &mut files)?;
@@ -134,6 +190,9 @@ pub fn inspect(folder: &Path, stopped: bool) -> Result<Inspection, PlacementErro
         found.files += 1;
         found.bytes += length;
         found.file(&name, stopped)?;
+    }
+    if stopped {
+        found.settle_offline();
     }
     Ok(found)
 }
@@ -191,7 +250,9 @@ impl Inspection {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(unreadable(&path)(error)),
         };
-        let Some(contents) = inspect_segment(&bytes) else {
+        let entries = &mut self.contents;
+        let looked = inspect_entries(&bytes, |group, record| entries.take(name, group, record));
+        let Some(contents) = looked else {
             if !bytes.is_empty() {
                 self.strange(name, "no segment of a log");
             }
@@ -221,33 +282,94 @@ impl Inspection {
             self.strange(name, "no file of a group");
         }
         let mut shard = None;
-        if is_store && stopped {
-            match self.look_into(name, group) {
-                Ok(named) => shard = named,
-                Err(reason) => {
-                    let file = name.to_owned();
-                    self.unread.push(Violation { file, reason });
-                }
+        let looked = if is_store && stopped {
+            self.look_into(name, group)
+        } else if file.contains(".snapshot") && group != GroupId::DIRECTORY {
+            self.look_into_snapshot(name)
+        } else {
+            Ok(None)
+        };
+        match looked {
+            Ok(named) => shard = named,
+            Err(reason) => {
+                let file = name.to_owned();
+                self.unread.push(Violation { file, reason });
             }
         }
         let file = name.to_owned();
         self.sightings.push(Sighting { file, group, shard });
     }
 
-    /// The shard that a record store says it is of; of the directory's store, the directory.
-    fn look_into(&mut self, name: &str, group: GroupId) -> Result<Option<ShardId>, String> {
+    fn store(&self, name: &str) -> Result<StoreView, String> {
         let disk: Arc<dyn bailiwick_storage::Disk> = Arc::new(Shadow::new(self.folder.clone()));
         let options = RecordStoreOptions {
             cache_bytes: CACHE_BYTES,
             ..RecordStoreOptions::default()
         };
         let store = RecordStore::open(&disk, name, &options).map_err(|error| error.to_string())?;
-        let view = store.read().map_err(|error| error.to_string())?;
+        store.read().map_err(|error| error.to_string())
+    }
+
+    /// The shard that a record store says it is of, or that one of its sessions says; of the
+    /// directory's store, the directory.
+    fn look_into(&mut self, name: &str, group: GroupId) -> Result<Option<ShardId>, String> {
+        let view = self.store(name)?;
         if group == GroupId::DIRECTORY {
             self.directory = directory::description(&view).map_err(|error| error.to_string())?;
         }
         let info = query::shard_info(&view).map_err(|error| error.to_string())?;
-        Ok(info.map(|info| info.shard))
+        let Some(shard) = info.map(|info| info.shard) else {
+            return Ok(None);
+        };
+        let foreign = foreign_session(&view, shard).map_err(|error| error.to_string())?;
+        Ok(Some(foreign.map_or(shard, |(_, other)| other)))
+    }
+
+    /// The shard that a snapshot file of a group says it is of. One that is being written or received
+    /// is not whole yet, and says so.
+    fn look_into_snapshot(&mut self, name: &str) -> Result<Option<ShardId>, String> {
+        let disk = Shadow::new(self.folder.clone());
+        let reader = SnapshotReader::open(&disk, name).map_err(|error| error.to_string())?;
+        let mut audit = ShardAudit::new(0);
+        let read = reader.for_each_row(|table, key, value| {
+            audit
+                .take(table, key, value)
+                .map_err(|error| StoreError(error.to_string()))
+        });
+        read.map_err(|error| error.to_string())?;
+        let facts = audit.finish().map_err(|error| error.to_string())?;
+        Ok(Some(facts.shard))
+    }
+
+    /// Asks the stores of a stopped node for sessions whose opening is in the log no more.
+    fn settle_offline(&mut self) {
+        let mut stores: BTreeMap<GroupId, Option<StoreView>> = BTreeMap::new();
+        let groups = self.contents.unopened();
+        for group in groups.iter().map(|(group, _)| *group) {
+            self.open_for(group, &mut stores);
+        }
+        if !groups.is_empty() {
+            let seen: BTreeSet<GroupId> = self.sightings.iter().map(|seen| seen.group).collect();
+            for group in seen {
+                self.open_for(group, &mut stores);
+            }
+        }
+        let settled = self.settle(|group, sid| match stores.get(&group) {
+            Some(Some(view)) => holds_session(view, &sid),
+            _ => Ok(false),
+        });
+        if let Err(error) = settled {
+            let (file, reason) = ("groups".to_owned(), error.to_string());
+            self.unread.push(Violation { file, reason });
+        }
+    }
+
+    fn open_for(&self, group: GroupId, stores: &mut BTreeMap<GroupId, Option<StoreView>>) {
+        let name = format!("groups/{group}/records.redb");
+        // A store that does not open was named when it was looked into.
+        stores
+            .entry(group)
+            .or_insert_with(|| self.store(&name).ok());
     }
 }
 
@@ -272,6 +394,13 @@ pub fn judge(found: Inspection, view: &ClusterView) -> Result<FolderReport, Plac
         .collect();
     let mut shards = BTreeSet::new();
     let mut violations = found.strange;
+    let mut unread = found.unread;
+    let violation = |finding: Finding| Violation {
+        file: finding.file,
+        reason: finding.reason,
+    };
+    violations.extend(found.contents.misplaced(&groups).into_iter().map(violation));
+    unread.extend(found.contents.malformed().map(violation));
     for sighting in found.sightings {
         let placed = groups.get(&sighting.group).copied();
         shards.extend(placed);
@@ -302,6 +431,6 @@ pub fn judge(found: Inspection, view: &ClusterView) -> Result<FolderReport, Plac
         bytes: found.bytes,
         shards: shards.into_iter().collect(),
         violations,
-        unread: found.unread,
+        unread,
     })
 }

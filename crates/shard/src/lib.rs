@@ -10,6 +10,7 @@
 
 mod apply;
 pub mod audit;
+pub mod belongs;
 mod blocks;
 mod certificates;
 pub mod command;

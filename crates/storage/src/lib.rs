@@ -31,5 +31,5 @@ pub use snapshot::{
 };
 pub use wal::{
     Done, GroupLog, GroupState, LogRecord, SYNC_LATENCY_BOUNDS_US, SegmentContents, Wal, WalError,
-    WalOptions, WalStatistics, inspect_segment,
+    WalOptions, WalStatistics, inspect_entries, inspect_segment,
 };

@@ -34,7 +34,7 @@ use writer::Writer;
 
 pub use error::{Damage, WalError};
 pub use format::MAXIMUM_PAYLOAD_BYTES;
-pub use inspect::{SegmentContents, inspect_segment};
+pub use inspect::{SegmentContents, inspect_entries, inspect_segment};
 pub use statistics::{SYNC_LATENCY_BOUNDS_US, WalStatistics};
 
 /// Called once, when what a call asked for is on disk or never will be. Runs on the log's own thread

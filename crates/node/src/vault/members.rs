@@ -6,6 +6,7 @@ use bailiwick_api::cluster::Accepted;
 use bailiwick_api::placement::{FolderReport, TransferGroup, Transferred, Violation};
 use bailiwick_consensus::GroupKind;
 use bailiwick_shard::CommandBody;
+use bailiwick_shard::belongs::holds_session;
 use bailiwick_shard::directory::{ClusterView, DirectoryCommandBody, DirectoryRejection};
 use bailiwick_types::{CommandKey, GroupId, NodeId, ShardId};
 
@@ -117,8 +118,16 @@ impl Vault {
     pub(super) async fn check_placement(&self) -> Result<FolderReport, Refusal> {
         let view = self.cluster_view().await.ok_or(Refusal::Unavailable)?;
         let data = self.config.data.clone();
+        let host = self.host.clone();
         let looked = tokio::task::spawn_blocking(move || {
-            placement::inspect(&data, false).and_then(|found| placement::judge(found, &view))
+            let mut found = placement::inspect(&data, false)?;
+            // A group that runs no more has no store here that could know a session.
+            let settled = found.settle(|group, sid| match host.read_local(group) {
+                Ok(store) => holds_session(&store, &sid),
+                Err(_) => Ok(false),
+            });
+            settled.map_err(placement::PlacementError::Store)?;
+            placement::judge(found, &view)
         });
         let report = looked.await.map_err(|_| Refusal::Unavailable)?;
         let mut report = report.map_err(|error| {

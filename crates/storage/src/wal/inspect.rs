@@ -22,6 +22,14 @@ pub struct SegmentContents {
 
 /// Looks into the bytes of a segment; `None` when they do not begin as one.
 pub fn inspect_segment(bytes: &[u8]) -> Option<SegmentContents> {
+    inspect_entries(bytes, |_, _| {})
+}
+
+/// As [`inspect_segment`], and hands out every entry: its group and the payload that was appended.
+pub fn inspect_entries<'a>(
+    bytes: &'a [u8],
+    mut entry: impl FnMut(GroupId, &'a [u8]),
+) -> Option<SegmentContents> {
     let header = format::decode_header(bytes)?;
     let mut contents = SegmentContents {
         node: header.node,
@@ -44,6 +52,9 @@ pub fn inspect_segment(bytes: &[u8]) -> Option<SegmentContents> {
         if !matches!(record.kind, Kind::Remove | Kind::Batch | Kind::Floor) {
             *contents.groups.entry(record.group).or_default() += 1;
         }
+        if matches!(record.kind, Kind::Entry | Kind::Moved) {
+            entry(record.group, record.payload);
+        }
         at += record.length();
     }
     Some(contents)
@@ -62,7 +73,13 @@ mod tests {
         bytes.extend(*b"torn");
         bytes.extend([0; 40]);
         format::encode_record(&mut bytes, GroupId(7), Kind::Moved, 5, b"planted");
-        let contents = inspect_segment(&bytes).expect("a segment");
+        let mut entries = Vec::new();
+        let contents = inspect_entries(&bytes, |group, payload| entries.push((group, payload)));
+        let contents = contents.expect("a segment");
+        assert_eq!(
+            entries,
+            [(GroupId(2), &b"one"[..]), (GroupId(7), &b"planted"[..])]
+        );
         assert_eq!(contents.node, NodeId(4));
         assert_eq!(contents.groups, [(GroupId(2), 1), (GroupId(7), 1)].into());
         assert_eq!(contents.foreign_bytes, 4);
