@@ -12,6 +12,8 @@ mod desk;
 mod failover;
 #[path = "cluster/freeze.rs"]
 mod freeze;
+#[path = "cluster/freeze_import.rs"]
+mod freeze_import;
 #[path = "cluster/members.rs"]
 mod members;
 #[path = "cluster/placement.rs"]

@@ -48,6 +48,11 @@ impl Import {
         Ok(Self { process, log })
     }
 
+    /// What it has said so far, with the runs before it on the same file.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// Whether it still runs.
     ///
     /// # Errors
@@ -68,8 +73,7 @@ impl Import {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        anyhow::bail!("the import did not end: {log}")
+        anyhow::bail!("the import did not end: {}", self.said())
     }
 }
 
