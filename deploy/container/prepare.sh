@@ -74,6 +74,9 @@ for region in $regions; do
         number_of_node=$((number_of_node + 1))
         id=vault-$region-$number
         folder $id storage vault $region
+        # It signs what the logs of its region are; approvers follow nobody else.
+        note=$(key identity cluster/$id/data/note.key)
+        printf '[[jurisdictions.voters]]\nname = "%s"\nkey = "%s"\n\n' "$id" "$note" >>cluster/$region.voters
         {
             printf 'node = %s\nname = "%s"\nregion = "%s"\n' $number_of_node $id $region
             printf 'trust_domain = "bailiwick.example"\ndata = "/var/lib/bailiwick"\n'
@@ -188,6 +191,8 @@ jurisdiction = "$code"
 origin = "bailiwick.example/$code"
 budget = { records_per_request = 1000, records_per_day = 10000 }
 
+$(cat "cluster/$(region_of "$code").voters")
+
 [jurisdictions.roster.workflow]
 needed = 2
 
@@ -213,7 +218,7 @@ digest = "$digest"
 
 END
 done >cluster/clients/trust.toml
-rm cluster/workflow.members cluster/legal-review.members
+rm cluster/*.members cluster/*.voters
 for id in workflow-1 workflow-2 workflow-3 legal-1 legal-2 legal-3 edge-1; do
     cp cluster/clients/trust.toml cluster/$id/trust.toml
     cp -R cluster/clients/policies cluster/$id/policies

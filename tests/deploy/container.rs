@@ -6,7 +6,9 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use anyhow::{Context, ensure};
+use bailiwick_envelope::SigningKey;
 use bailiwick_node::config::{ApproverConfig, EdgeConfig, VaultConfig};
+use bailiwick_node::files;
 use serde_json::{Value, json};
 
 use super::{TOOLS, run, shipped, told, tool, yaml};
@@ -75,6 +77,16 @@ fn every_service_has_what_the_script_prepares() -> anyhow::Result<()> {
         }
     }
     ensure!(regions.len() == 3, "the regions {regions:?}");
+    for id in [
+        "workflow-1",
+        "workflow-2",
+        "workflow-3",
+        "legal-1",
+        "legal-2",
+        "legal-3",
+    ] {
+        follows(&root.join("cluster"), id)?;
+    }
     ensure!(services.len() == 17, "{} services", services.len());
     Ok(())
 }
@@ -100,6 +112,26 @@ fn prepared(folder: &Path) -> anyhow::Result<std::path::PathBuf> {
     let again = run(&mut script, "")?;
     ensure!(again.status.code() == Some(2), "made twice");
     Ok(root)
+}
+
+/// A member follows no log but one that a vault of its trust file signs, with the key that it has.
+fn follows(cluster: &Path, member: &str) -> anyhow::Result<()> {
+    let trust = std::fs::read_to_string(cluster.join(member).join("trust.toml"))?;
+    let trust: toml::Value = toml::from_str(&trust)?;
+    let jurisdictions = trust["jurisdictions"].as_array().context("jurisdictions")?;
+    for jurisdiction in jurisdictions {
+        let voters = jurisdiction.get("voters").and_then(toml::Value::as_array);
+        let voters = voters.with_context(|| format!("{member} trusts no vault's note key"))?;
+        ensure!(voters.len() == 3, "{member} trusts {} voters", voters.len());
+        for voter in voters {
+            let name = voter["name"].as_str().context("a name")?;
+            let key = files::read_secret(&cluster.join(name).join("data/note.key"))?;
+            let key = SigningKey::from_bytes(&key).verifying_key();
+            let listed = voter["key"].as_str().context("a key")?;
+            ensure!(listed == hex::encode(key.as_bytes()), "{name}'s key");
+        }
+    }
+    Ok(())
 }
 
 fn confined(id: &str, service: &Value) -> anyhow::Result<()> {
