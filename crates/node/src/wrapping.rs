@@ -118,7 +118,9 @@ pub enum WrappingError {
         source: Box<TokenError>,
     },
     /// The folder's keys are wrapped by another method, or another master.
-    #[error("{0}: another passphrase, key file, credential or token than the one that wrapped these keys")]
+    #[error(
+        "{0}: another passphrase, key file, credential or token than the one that wrapped these keys"
+    )]
     OtherMaster(PathBuf),
     /// A file is no wrapped key, or not the one that its name says.
     #[error("{path} is damaged: {reason}")]
