@@ -52,15 +52,30 @@ impl Token {
             module,
             tools,
         };
-        let output = token
-            .command(&token.tools)
+        token.initialise()?;
+        Ok(token)
+    }
+
+    /// A token of our label without any key in it.
+    fn initialise(&self) -> anyhow::Result<()> {
+        let output = self
+            .command(&self.tools)
             .args(["--init-token", "--free", "--label", "bailiwick"])
             .args(["--so-pin", "87654321", "--pin", "4321-token", "--module"])
-            .arg(&token.module)
+            .arg(&self.module)
             .output()
             .context("make a token")?;
         ensure!(output.status.success(), "{}", said(&output));
-        Ok(token)
+        Ok(())
+    }
+
+    /// Runs an approver that must not start, and returns what it says.
+    fn refused(&self, config: &Path) -> anyhow::Result<String> {
+        let mut command = self.command(Path::new(binary()));
+        command.args(["approver", "--config"]).arg(config);
+        let ended = command.output()?;
+        ensure!(!ended.status.success(), "it starts without its key");
+        Ok(said(&ended))
     }
 
     fn command(&self, program: &Path) -> Command {
@@ -152,17 +167,15 @@ async fn story(folder: PathBuf) -> anyhow::Result<()> {
     running.stage.stop(HOLDER).map_err(failed)?;
     std::fs::rename(token.folder.join("tokens"), token.folder.join("taken"))?;
     std::fs::create_dir(token.folder.join("tokens"))?;
-    let started = token
-        .command(Path::new(binary()))
-        .args(["approver", "--config"])
-        .arg(&path)
-        .output()?;
-    ensure!(
-        !started.status.success(),
-        "an approver without its token starts"
-    );
-    let text = said(&started);
+    let text = token.refused(&path)?;
     ensure!(text.contains("0 tokens have the label bailiwick"), "{text}");
+    // Another token of the same label: a new key would be no master of these keys.
+    token.initialise()?;
+    let text = token.refused(&path)?;
+    ensure!(
+        text.contains("0 secret keys in the token have the label wrapping"),
+        "{text}"
+    );
     Ok(())
 }
 
